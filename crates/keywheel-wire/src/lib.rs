@@ -1,0 +1,10 @@
+//! Speaks: bytes to types and back, without I/O, clock or chance.
+
+pub mod jose;
+pub mod pem;
+pub mod private_key;
+pub mod signer;
+pub mod ssh;
+pub mod step;
+pub mod template;
+pub mod x509;
