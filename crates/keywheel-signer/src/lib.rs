@@ -1,1 +1,3 @@
-//! Placeholder.
+//! Signs: the only room that sees a CA key.
+
+pub mod file_key;
