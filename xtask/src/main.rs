@@ -1,2 +1,30 @@
-//! Placeholder.
-fn main() {}
+//! Chores, in Rust, so that a newcomer needs no second tool: `cargo xtask test` is all that CI runs.
+
+mod generate;
+mod imports;
+mod prepare;
+mod run;
+mod suite;
+mod tidy;
+
+use anyhow::{Result, bail};
+
+const USAGE: &str = "usage: cargo xtask <chore>
+
+  test       install what the tests need, then run every check and every test (what CI runs)
+  check      format, lints, tidy, docs and supply chain, without the tests
+  tidy       the house rules: import table, file heads, names, the map
+  prepare    install what the tests need, and nothing else
+  generate   write the generated reference pages in docs/reference";
+
+fn main() -> Result<()> {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["test"] => suite::test(),
+        ["check"] => suite::check(),
+        ["tidy"] => tidy::tidy(),
+        ["prepare"] => prepare::prepare(),
+        ["generate"] => generate::write(),
+        _ => bail!("{USAGE}"),
+    }
+}
