@@ -1,1 +1,6 @@
-//! Placeholder.
+//! What every suite needs to judge the product from outside: the real binary, a place to work in, a running CA, the peers.
+
+pub mod ca;
+pub mod page;
+pub mod peer;
+pub mod place;

@@ -1,0 +1,1 @@
+//! Real peers against ours, and ours against real peers.
