@@ -1,0 +1,1 @@
+//! What `ca.json` and the files that it names say, read and checked at once.
