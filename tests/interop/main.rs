@@ -1,1 +1,7 @@
-//! Real peers against ours, and ours against real peers.
+//! Judged by others: the real `step` against our CA, our client against the real `step-ca`, and OpenSSL and pkilint on all
+//! that we sign.
+
+mod foreign_home;
+mod judges;
+mod our_client_against_step_ca;
+mod step_against_our_ca;

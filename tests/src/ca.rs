@@ -24,7 +24,8 @@ pub struct Background {
 impl Background {
     /// Starts it.
     pub fn start(mut command: Command) -> Self {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program can be started");
+        let mut child =
+            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program can be started");
         let (sender, lines) = mpsc::channel();
         if let Some(out) = child.stdout.take() {
             forward(out, sender.clone());

@@ -4,3 +4,4 @@ pub mod ca;
 pub mod page;
 pub mod peer;
 pub mod place;
+pub mod step_ca;
