@@ -1,1 +1,4 @@
-//! Placeholder.
+//! Reaches out: every effect outside this process: files, hooks, and other certificate authorities over HTTP.
+
+pub mod files;
+pub mod hook;

@@ -1,0 +1,13 @@
+//! What a machine does that owns certificates: checks first, then asks the authority, then replaces files and says so.
+
+pub mod access;
+pub mod bootstrap;
+pub mod certificate;
+pub mod daemon;
+pub mod error;
+pub mod key_choice;
+pub mod rekey;
+pub mod renew;
+pub mod revoke;
+pub mod sign;
+pub mod token;

@@ -1,0 +1,5 @@
+//! Files that other programs read: written so that they see the old content or the new, never anything between.
+
+pub mod lock;
+pub mod pair;
+pub mod write;
