@@ -1,0 +1,356 @@
+//! Certificate revocation lists: built, assembled and read.
+
+use super::Malformed;
+use super::certificate::{SignatureError, split_signed};
+use super::extension::{self, Extension, crl_distribution, key_identifier};
+use super::name::Name;
+use super::oid::{self, Oid};
+use super::tbs::read_serial;
+use super::time;
+use super::tlv::{self, Element, Reader};
+use crate::pem;
+use crate::signer::{self, SignatureScheme};
+use jiff::Timestamp;
+use keywheel_core::revocation::ReasonCode;
+use keywheel_core::serial::Serial;
+
+pub use super::certificate::assemble;
+
+/// One revoked certificate in a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RevokedCertificate {
+    /// Its serial number.
+    pub serial: Serial,
+    /// When it was revoked.
+    pub revoked_at: Timestamp,
+    /// Why; `None` and unspecified are both written as nothing.
+    pub reason: Option<ReasonCode>,
+}
+
+/// What a list to sign is made of.
+#[derive(Clone, Debug)]
+pub struct CrlBuilder {
+    /// The scheme that it will be signed with.
+    pub scheme: SignatureScheme,
+    /// The subject of who signs it.
+    pub issuer: Name,
+    /// When it was made.
+    pub this_update: Timestamp,
+    /// By when the next one will be there.
+    pub next_update: Timestamp,
+    /// Its number; a later list has a higher one.
+    pub number: u64,
+    /// The subject key identifier of who signs it.
+    pub authority_key_id: Vec<u8>,
+    /// Where it is published, if that is to stand in it.
+    pub distribution_point: Option<String>,
+    /// What is revoked.
+    pub revoked: Vec<RevokedCertificate>,
+}
+
+impl CrlBuilder {
+    /// The bytes to sign.
+    pub fn build(&self) -> Result<Vec<u8>, Malformed> {
+        let mut parts = vec![
+            tlv::unsigned_integer(&[1]),
+            self.scheme.algorithm_identifier().to_vec(),
+            self.issuer.as_der().to_vec(),
+            time::write(self.this_update),
+            time::write(self.next_update),
+        ];
+        if !self.revoked.is_empty() {
+            let entries: Vec<Vec<u8>> = self.revoked.iter().map(entry).collect();
+            parts.push(tlv::sequence(&entries));
+        }
+        let mut extensions = vec![
+            key_identifier::authority(&self.authority_key_id),
+            Extension::new(
+                oid::CRL_NUMBER,
+                false,
+                tlv::unsigned_integer(&self.number.to_be_bytes()),
+            ),
+        ];
+        if let Some(uri) = &self.distribution_point {
+            extensions.push(crl_distribution::issuing(uri)?);
+        }
+        parts.push(tlv::tlv(
+            tlv::context_constructed(0),
+            &extension::write_all(&extensions),
+        ));
+        Ok(tlv::sequence(&parts))
+    }
+}
+
+/// A TBSCertList as it was encoded, and what it says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TbsCrl {
+    der: Vec<u8>,
+    version: u8,
+    algorithm: Vec<u8>,
+    issuer: Name,
+    this_update: Timestamp,
+    next_update: Option<Timestamp>,
+    generalized: (bool, bool),
+    revoked: Vec<RevokedCertificate>,
+    extensions: Vec<Extension>,
+}
+
+/// A revocation list as it was encoded, and what it says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Crl {
+    der: Vec<u8>,
+    tbs: TbsCrl,
+    algorithm: Vec<u8>,
+    signature: Vec<u8>,
+}
+
+/// Why a file holds no revocation list that can be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CrlError {
+    /// The text is no PEM.
+    #[error("the revocation list is not readable")]
+    Pem(#[source] pem::PemError),
+    /// There is no list in it.
+    #[error("there is no revocation list in the text")]
+    None,
+    /// It cannot be read.
+    #[error("the revocation list cannot be read")]
+    Malformed(#[source] Malformed),
+}
+
+impl TbsCrl {
+    /// From its whole encoding, which is kept.
+    pub fn from_der(der: &[u8]) -> Result<Self, Malformed> {
+        if der.len() > MAX_CRL {
+            return Err(Malformed::new(WHAT, "it is too long"));
+        }
+        let mut reader = Element::only_tagged(der, tlv::SEQUENCE, WHAT)?.read(WHAT);
+        let version = match reader.optional(tlv::INTEGER)? {
+            None => 1,
+            Some(Element { content: [1], .. }) => 2,
+            Some(_) => return Err(reader.malformed("its version is unknown")),
+        };
+        let algorithm = reader.expect(tlv::SEQUENCE)?.whole.to_vec();
+        let issuer = Name::from_der(reader.expect(tlv::SEQUENCE)?.whole)?;
+        let start = reader.element()?;
+        let end = match reader.optional(tlv::UTC_TIME)? {
+            Some(end) => Some(end),
+            None => reader.optional(tlv::GENERALIZED_TIME)?,
+        };
+        let revoked = match reader.optional(tlv::SEQUENCE)? {
+            None => Vec::new(),
+            Some(entries) => read_entries(entries.read(WHAT))?,
+        };
+        let extensions = match reader.optional(tlv::context_constructed(0))? {
+            None => Vec::new(),
+            Some(element) => {
+                let list = Element::only_tagged(element.content, tlv::SEQUENCE, WHAT)?;
+                extension::read_all(&list, WHAT)?
+            }
+        };
+        reader.end()?;
+        Ok(Self {
+            der: der.to_vec(),
+            version,
+            algorithm,
+            issuer,
+            this_update: time::read(&start)?,
+            next_update: end.as_ref().map(time::read).transpose()?,
+            generalized: (
+                start.tag == tlv::GENERALIZED_TIME,
+                end.is_some_and(|end| end.tag == tlv::GENERALIZED_TIME),
+            ),
+            revoked,
+            extensions,
+        })
+    }
+
+    /// The exact bytes.
+    pub fn der(&self) -> &[u8] {
+        &self.der
+    }
+
+    /// The version as people count it: 1 or 2.
+    pub fn version(&self) -> u8 {
+        self.version
+    }
+
+    /// The signature's AlgorithmIdentifier as this part states it.
+    pub fn algorithm(&self) -> &[u8] {
+        &self.algorithm
+    }
+
+    /// Who signed.
+    pub fn issuer(&self) -> &Name {
+        &self.issuer
+    }
+
+    /// When it was made.
+    pub fn this_update(&self) -> Timestamp {
+        self.this_update
+    }
+
+    /// By when the next one is promised.
+    pub fn next_update(&self) -> Option<Timestamp> {
+        self.next_update
+    }
+
+    /// Whether the two times are written as GeneralizedTime.
+    pub fn generalized_times(&self) -> (bool, bool) {
+        self.generalized
+    }
+
+    /// What is revoked, in the order of the list.
+    pub fn revoked(&self) -> &[RevokedCertificate] {
+        &self.revoked
+    }
+
+    /// The extensions in order.
+    pub fn extensions(&self) -> &[Extension] {
+        &self.extensions
+    }
+
+    /// The extension of this type.
+    pub fn extension(&self, oid: &Oid) -> Option<&Extension> {
+        extension::find(&self.extensions, oid)
+    }
+
+    /// The number of the list; `None` where it has none or one that is too large to count.
+    pub fn number(&self) -> Option<u64> {
+        let value = self.extension(&oid::CRL_NUMBER)?.value();
+        let number = Element::only_tagged(value, tlv::INTEGER, WHAT).ok()?;
+        tlv::small_unsigned(number.content, WHAT).ok()
+    }
+
+    /// The key identifier of the authority.
+    pub fn authority_key_id(&self) -> Result<Option<Vec<u8>>, Malformed> {
+        self.extension(&oid::AUTHORITY_KEY_IDENTIFIER)
+            .map(|extension| key_identifier::read_authority(extension.value()))
+            .transpose()
+            .map(Option::flatten)
+    }
+}
+
+impl Crl {
+    /// From its whole encoding, which is kept.
+    pub fn from_der(der: &[u8]) -> Result<Self, Malformed> {
+        let (tbs, algorithm, signature) = split_signed(der, WHAT)?;
+        Ok(Self {
+            der: der.to_vec(),
+            tbs: TbsCrl::from_der(tbs)?,
+            algorithm: algorithm.to_vec(),
+            signature: signature.to_vec(),
+        })
+    }
+
+    /// The first list in a PEM text, or the one that a DER file is.
+    pub fn from_pem(text: &[u8]) -> Result<Self, CrlError> {
+        if text.first() == Some(&tlv::SEQUENCE) {
+            return Self::from_der(text).map_err(CrlError::Malformed);
+        }
+        let block = pem::parse(text)
+            .map_err(CrlError::Pem)?
+            .into_iter()
+            .find(|block| block.label == PEM_LABEL)
+            .ok_or(CrlError::None)?;
+        Self::from_der(&block.der).map_err(CrlError::Malformed)
+    }
+
+    /// The exact bytes.
+    pub fn der(&self) -> &[u8] {
+        &self.der
+    }
+
+    /// As a PEM block.
+    pub fn to_pem(&self) -> String {
+        to_pem(&self.der)
+    }
+
+    /// The exact bytes that were signed.
+    pub fn tbs(&self) -> &[u8] {
+        self.tbs.der()
+    }
+
+    /// The part that was signed, with all that it says.
+    pub fn parts(&self) -> &TbsCrl {
+        &self.tbs
+    }
+
+    /// The scheme of the signature; `None` for what Keywheel does not verify.
+    pub fn scheme(&self) -> Option<SignatureScheme> {
+        SignatureScheme::from_algorithm_identifier(&self.algorithm)
+    }
+
+    /// The signature.
+    pub fn signature(&self) -> &[u8] {
+        &self.signature
+    }
+
+    /// Checks that the holder of this public key signed it.
+    pub fn verify_signed_by(&self, issuer_spki: &[u8]) -> Result<(), SignatureError> {
+        if self.algorithm != self.tbs.algorithm {
+            return Err(SignatureError::AlgorithmsDiffer);
+        }
+        let scheme = self.scheme().ok_or(SignatureError::UnsupportedAlgorithm)?;
+        signer::verify(issuer_spki, scheme, self.tbs(), &self.signature)
+            .map_err(SignatureError::Invalid)
+    }
+}
+
+/// A list's encoding as the PEM block of the standard, `X509 CRL`.
+pub fn to_pem(der: &[u8]) -> String {
+    pem::encode(PEM_LABEL, der).to_string()
+}
+
+const WHAT: &str = "revocation list";
+const PEM_LABEL: &str = "X509 CRL";
+
+/// Room for about a million entries.
+const MAX_CRL: usize = 48 * 1024 * 1024;
+
+fn entry(revoked: &RevokedCertificate) -> Vec<u8> {
+    let mut parts = vec![
+        tlv::unsigned_integer(revoked.serial.as_bytes()),
+        time::write(revoked.revoked_at),
+    ];
+    // RFC 5280, 5.3.1: unspecified is said by saying nothing.
+    if let Some(reason) = revoked.reason.filter(|reason| reason.code() != 0) {
+        let value = tlv::tlv(tlv::ENUMERATED, &[reason.code()]);
+        let reason = Extension::new(oid::REASON_CODE, false, value);
+        parts.push(extension::write_all(&[reason]));
+    }
+    tlv::sequence(&parts)
+}
+
+fn read_entries(mut entries: Reader<'_>) -> Result<Vec<RevokedCertificate>, Malformed> {
+    let mut revoked = Vec::new();
+    while !entries.is_empty() {
+        let mut entry = entries.expect(tlv::SEQUENCE)?.read(WHAT);
+        let serial = read_serial(entry.expect(tlv::INTEGER)?.content)?;
+        let revoked_at = time::read(&entry.element()?)?;
+        let mut reason = None;
+        if let Some(extensions) = entry.optional(tlv::SEQUENCE)? {
+            let extensions = extension::read_all(&extensions, WHAT)?;
+            if let Some(extension) = extension::find(&extensions, &oid::REASON_CODE) {
+                reason = Some(read_reason(extension.value())?);
+            }
+        }
+        entry.end()?;
+        revoked.push(RevokedCertificate {
+            serial,
+            revoked_at,
+            reason,
+        });
+    }
+    Ok(revoked)
+}
+
+fn read_reason(value: &[u8]) -> Result<ReasonCode, Malformed> {
+    let element = Element::only_tagged(value, tlv::ENUMERATED, WHAT)?;
+    match element.content {
+        [code] => ReasonCode::from_code(i64::from(*code)).ok(),
+        _ => None,
+    }
+    .ok_or(Malformed::new(WHAT, "a reason is unknown"))
+}

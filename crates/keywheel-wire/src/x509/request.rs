@@ -1,0 +1,225 @@
+//! Certificate signing requests: read with their exact bytes, judged by their signature, and made.
+
+use super::Malformed;
+use super::certificate::{SignatureError, split_signed};
+use super::extension::alt_name::{self, GeneralName};
+use super::extension::{self, Extension};
+use super::name::Name;
+use super::oid::{self, Oid};
+use super::tbs;
+use super::tlv::{self, Element};
+use crate::pem;
+use crate::signer::{self, SignError, SignatureScheme, Signer};
+use keywheel_core::fingerprint::KeyDigest;
+
+/// A certificate signing request as it was encoded, and what it asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    der: Vec<u8>,
+    info: Vec<u8>,
+    subject: Name,
+    spki: Vec<u8>,
+    extensions: Vec<Extension>,
+    challenge_password: Option<String>,
+    algorithm: Vec<u8>,
+    signature: Vec<u8>,
+}
+
+/// Why a file holds no request that can be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// The text is no PEM.
+    #[error("the certificate request is not readable")]
+    Pem(#[source] pem::PemError),
+    /// There is no request in it.
+    #[error("there is no certificate request in the text")]
+    None,
+    /// It cannot be read.
+    #[error("the certificate request cannot be read")]
+    Malformed(#[source] Malformed),
+}
+
+impl Request {
+    /// From its whole encoding, which is kept.
+    pub fn from_der(der: &[u8]) -> Result<Self, Malformed> {
+        if der.len() > MAX_REQUEST {
+            return Err(Malformed::new(WHAT, "it is too long"));
+        }
+        let (info, algorithm, signature) = split_signed(der, WHAT)?;
+        let mut reader = Element::only_tagged(info, tlv::SEQUENCE, WHAT)?.read(WHAT);
+        if reader.expect(tlv::INTEGER)?.content != [0] {
+            return Err(reader.malformed("its version is unknown"));
+        }
+        let subject = Name::from_der(reader.expect(tlv::SEQUENCE)?.whole)?;
+        let spki = reader.expect(tlv::SEQUENCE)?.whole.to_vec();
+        let mut request = Self {
+            der: der.to_vec(),
+            info: info.to_vec(),
+            subject,
+            spki,
+            extensions: Vec::new(),
+            challenge_password: None,
+            algorithm: algorithm.to_vec(),
+            signature: signature.to_vec(),
+        };
+        // Some makers leave the empty attributes out.
+        if let Some(attributes) = reader.optional(tlv::context_constructed(0))? {
+            request.read_attributes(&attributes)?;
+        }
+        reader.end()?;
+        Ok(request)
+    }
+
+    /// The first request in a PEM text (`CERTIFICATE REQUEST` or `NEW CERTIFICATE REQUEST`), or the one that a DER file is.
+    pub fn from_pem(text: &[u8]) -> Result<Self, RequestError> {
+        if text.first() == Some(&tlv::SEQUENCE) {
+            return Self::from_der(text).map_err(RequestError::Malformed);
+        }
+        let block = pem::parse(text)
+            .map_err(RequestError::Pem)?
+            .into_iter()
+            .find(|block| block.label == PEM_LABEL || block.label == OLD_PEM_LABEL)
+            .ok_or(RequestError::None)?;
+        Self::from_der(&block.der).map_err(RequestError::Malformed)
+    }
+
+    /// The exact bytes.
+    pub fn der(&self) -> &[u8] {
+        &self.der
+    }
+
+    /// As a PEM block.
+    pub fn to_pem(&self) -> String {
+        to_pem(&self.der)
+    }
+
+    /// SHA-256 of the whole.
+    pub fn digest(&self) -> [u8; 32] {
+        tbs::sha256(&self.der)
+    }
+
+    /// The exact bytes that were signed.
+    pub fn info(&self) -> &[u8] {
+        &self.info
+    }
+
+    /// The subject that is asked for.
+    pub fn subject(&self) -> &Name {
+        &self.subject
+    }
+
+    /// The whole SubjectPublicKeyInfo.
+    pub fn spki(&self) -> &[u8] {
+        &self.spki
+    }
+
+    /// SHA-256 of the SubjectPublicKeyInfo.
+    pub fn key_digest(&self) -> KeyDigest {
+        tbs::key_digest(&self.spki)
+    }
+
+    /// The extensions that are asked for, in order.
+    pub fn extensions(&self) -> &[Extension] {
+        &self.extensions
+    }
+
+    /// The extension of this type.
+    pub fn extension(&self, oid: &Oid) -> Option<&Extension> {
+        extension::find(&self.extensions, oid)
+    }
+
+    /// The alternative names that are asked for.
+    pub fn subject_alt_names(&self) -> Result<Vec<GeneralName>, Malformed> {
+        self.extension(&oid::SUBJECT_ALT_NAME)
+            .map(|extension| alt_name::read(extension.value()))
+            .transpose()
+            .map(Option::unwrap_or_default)
+    }
+
+    /// The challenge password, where one is given as text.
+    pub fn challenge_password(&self) -> Option<&str> {
+        self.challenge_password.as_deref()
+    }
+
+    /// The AlgorithmIdentifier of the signature.
+    pub fn algorithm(&self) -> &[u8] {
+        &self.algorithm
+    }
+
+    /// The scheme of the signature; `None` for what Keywheel does not verify.
+    pub fn scheme(&self) -> Option<SignatureScheme> {
+        SignatureScheme::from_algorithm_identifier(&self.algorithm)
+    }
+
+    /// The signature.
+    pub fn signature(&self) -> &[u8] {
+        &self.signature
+    }
+
+    /// Checks that the holder of the private key made it.
+    pub fn verify(&self) -> Result<(), SignatureError> {
+        let scheme = self.scheme().ok_or(SignatureError::UnsupportedAlgorithm)?;
+        signer::verify(&self.spki, scheme, &self.info, &self.signature)
+            .map_err(SignatureError::Invalid)
+    }
+
+    fn read_attributes(&mut self, attributes: &Element<'_>) -> Result<(), Malformed> {
+        let mut reader = attributes.read(WHAT);
+        let mut has_extensions = false;
+        while !reader.is_empty() {
+            let mut attribute = reader.expect(tlv::SEQUENCE)?.read(WHAT);
+            let oid = Oid::from_content(attribute.expect(tlv::OID)?.content)?;
+            let values = attribute.expect(tlv::SET)?;
+            attribute.end()?;
+            if oid == oid::EXTENSION_REQUEST {
+                // Two lists could be read differently by two readers.
+                if has_extensions {
+                    return Err(reader.malformed("it asks for extensions twice"));
+                }
+                has_extensions = true;
+                let list = Element::only_tagged(values.content, tlv::SEQUENCE, WHAT)?;
+                self.extensions = extension::read_all(&list, WHAT)?;
+            } else if oid == oid::CHALLENGE_PASSWORD {
+                let value = Element::only(values.content, WHAT)?;
+                self.challenge_password = String::from_utf8(value.content.to_vec()).ok();
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A request for `subject` with these extensions, signed by `signer` with the usual scheme of its kind.
+pub fn create(
+    signer: &dyn Signer,
+    subject: &Name,
+    extensions: &[Extension],
+) -> Result<Vec<u8>, SignError> {
+    let scheme = SignatureScheme::default_for(signer.kind());
+    let attributes = if extensions.is_empty() {
+        Vec::new()
+    } else {
+        tlv::sequence(&[
+            oid::EXTENSION_REQUEST.to_der(),
+            tlv::constructed(tlv::SET, &[extension::write_all(extensions)]),
+        ])
+    };
+    let info = tlv::sequence(&[
+        &[tlv::INTEGER, 1, 0],
+        subject.as_der(),
+        signer.public_key(),
+        &tlv::tlv(tlv::context_constructed(0), &attributes),
+    ]);
+    let signature = signer.sign(scheme, &info)?;
+    Ok(super::certificate::assemble(&info, scheme, &signature))
+}
+
+/// A request's encoding as a PEM block.
+pub fn to_pem(der: &[u8]) -> String {
+    pem::encode(PEM_LABEL, der).to_string()
+}
+
+const WHAT: &str = "certificate request";
+const PEM_LABEL: &str = "CERTIFICATE REQUEST";
+const OLD_PEM_LABEL: &str = "NEW CERTIFICATE REQUEST";
+const MAX_REQUEST: usize = 128 * 1024;
