@@ -75,10 +75,7 @@ impl Certificate {
 
     /// The first certificate in a PEM file, or the one that a DER file is.
     pub fn from_pem(text: &[u8]) -> Result<Self, CertificateError> {
-        Self::chain_from_pem(text)?
-            .into_iter()
-            .next()
-            .ok_or(CertificateError::None)
+        Self::chain_from_pem(text)?.into_iter().next().ok_or(CertificateError::None)
     }
 
     /// All certificates in a PEM file in order (at least one), or the one that a DER file is.
@@ -88,10 +85,7 @@ impl Certificate {
         if text.first() == Some(&tlv::SEQUENCE) {
             return Self::from_der(text)
                 .map(|one| vec![one])
-                .map_err(|source| CertificateError::Malformed {
-                    position: 1,
-                    source,
-                });
+                .map_err(|source| CertificateError::Malformed { position: 1, source });
         }
         let mut chain = Vec::new();
         for block in pem::parse(text).map_err(CertificateError::Pem)? {
@@ -101,10 +95,8 @@ impl Certificate {
             if chain.len() == MAX_CHAIN {
                 return Err(CertificateError::TooMany);
             }
-            let one = Self::from_der(&block.der).map_err(|source| CertificateError::Malformed {
-                position: chain.len() + 1,
-                source,
-            })?;
+            let one = Self::from_der(&block.der)
+                .map_err(|source| CertificateError::Malformed { position: chain.len() + 1, source })?;
             chain.push(one);
         }
         if chain.is_empty() {
@@ -224,8 +216,7 @@ impl Certificate {
             return Err(SignatureError::AlgorithmsDiffer);
         }
         let scheme = self.scheme().ok_or(SignatureError::UnsupportedAlgorithm)?;
-        signer::verify(issuer_spki, scheme, self.tbs(), &self.signature)
-            .map_err(SignatureError::Invalid)
+        signer::verify(issuer_spki, scheme, self.tbs(), &self.signature).map_err(SignatureError::Invalid)
     }
 }
 
@@ -241,11 +232,7 @@ impl std::fmt::Debug for Certificate {
 
 /// The certificate from what was signed and its signature. Nothing is changed on the way.
 pub fn assemble(tbs: &[u8], scheme: SignatureScheme, signature: &[u8]) -> Vec<u8> {
-    tlv::sequence(&[
-        tbs,
-        scheme.algorithm_identifier(),
-        &tlv::bit_string(signature),
-    ])
+    tlv::sequence(&[tbs, scheme.algorithm_identifier(), &tlv::bit_string(signature)])
 }
 
 /// A chain as PEM blocks, one after the other.
@@ -254,10 +241,7 @@ pub fn chain_to_pem(chain: &[Certificate]) -> String {
 }
 
 /// Splits a signed structure into what was signed, the AlgorithmIdentifier and the signature.
-pub(crate) fn split_signed<'a>(
-    der: &'a [u8],
-    what: &'static str,
-) -> Result<(&'a [u8], &'a [u8], &'a [u8]), Malformed> {
+pub(crate) fn split_signed<'a>(der: &'a [u8], what: &'static str) -> Result<(&'a [u8], &'a [u8], &'a [u8]), Malformed> {
     let mut reader = Element::only_tagged(der, tlv::SEQUENCE, what)?.read(what);
     let tbs = reader.expect(tlv::SEQUENCE)?.whole;
     let algorithm = reader.expect(tlv::SEQUENCE)?.whole;

@@ -2,8 +2,8 @@
 
 use super::certificate::Certificate;
 use jiff::Timestamp;
-use std::time::Duration;
 use rustls_pki_types::{CertificateDer, IpAddr, ServerName, TrustAnchor, UnixTime};
+use std::time::Duration;
 use webpki::{EndEntityCert, ExtendedKeyUsageValidator, KeyPurposeIdIter};
 
 /// What a certificate must be good for.
@@ -95,18 +95,14 @@ pub fn verify(
 
 /// Checks that a certificate is for this host, a DNS name or an IP address.
 pub fn verify_host(leaf: &Certificate, host: &str) -> Result<(), ChainError> {
-    let refused = || ChainError::Host {
-        name: host.to_owned(),
-    };
+    let refused = || ChainError::Host { name: host.to_owned() };
     let der = CertificateDer::from(leaf.der());
     let end_entity = EndEntityCert::try_from(&der).map_err(reason)?;
     let name = match host.parse::<std::net::IpAddr>() {
         Ok(ip) => ServerName::IpAddress(IpAddr::from(ip)),
         Err(_) => ServerName::try_from(host).map_err(|_| refused())?,
     };
-    end_entity
-        .verify_is_valid_for_subject_name(&name)
-        .map_err(|_| refused())
+    end_entity.verify_is_valid_for_subject_name(&name).map_err(|_| refused())
 }
 
 /// Longer chains than this are not followed.
@@ -129,25 +125,15 @@ fn verify_leaf(
 ) -> Result<(), ChainError> {
     let der = CertificateDer::from(leaf.der());
     let end_entity = EndEntityCert::try_from(&der).map_err(reason)?;
-    let between: Vec<CertificateDer<'_>> = intermediates
-        .iter()
-        .map(|one| CertificateDer::from(one.der()))
-        .collect();
-    let root_ders: Vec<CertificateDer<'_>> = roots
-        .iter()
-        .map(|root| CertificateDer::from(root.der()))
-        .collect();
-    let anchors: Vec<TrustAnchor<'_>> = root_ders
-        .iter()
-        .map(webpki::anchor_from_trusted_cert)
-        .collect::<Result<_, _>>()
-        .map_err(reason)?;
+    let between: Vec<CertificateDer<'_>> = intermediates.iter().map(|one| CertificateDer::from(one.der())).collect();
+    let root_ders: Vec<CertificateDer<'_>> = roots.iter().map(|root| CertificateDer::from(root.der())).collect();
+    let anchors: Vec<TrustAnchor<'_>> =
+        root_ders.iter().map(webpki::anchor_from_trusted_cert).collect::<Result<_, _>>().map_err(reason)?;
     let second = u64::try_from(at.as_second()).unwrap_or(0);
     let time = UnixTime::since_unix_epoch(Duration::from_secs(second));
     let algorithms = webpki::ALL_VERIFICATION_ALGS;
     let path = match usage {
-        Usage::Any => end_entity
-            .verify_for_usage(algorithms, &anchors, &between, time, AnyUsage, None, None),
+        Usage::Any => end_entity.verify_for_usage(algorithms, &anchors, &between, time, AnyUsage, None, None),
         Usage::ServerAuth | Usage::ClientAuth => {
             let usage = match usage {
                 Usage::ServerAuth => webpki::KeyUsage::server_auth(),
@@ -169,17 +155,13 @@ fn verify_leaf(
     // webpki takes a root for a bare key: how deep it allows is ours to check.
     let depth = path.intermediate_certificates().count();
     let anchor = path.anchor();
-    let root = roots
-        .iter()
-        .find(|root| is_anchor(root, anchor))
-        .ok_or(ChainError::UnknownIssuer)?;
+    let root = roots.iter().find(|root| is_anchor(root, anchor)).ok_or(ChainError::UnknownIssuer)?;
     check_depth(root, depth)
 }
 
 /// Whether an anchor that webpki chose is this root: webpki keeps names and keys without their outer tag and length.
 fn is_anchor(root: &Certificate, anchor: &TrustAnchor<'_>) -> bool {
-    root.spki().ends_with(&anchor.subject_public_key_info)
-        && root.subject().as_der().ends_with(&anchor.subject)
+    root.spki().ends_with(&anchor.subject_public_key_info) && root.subject().as_der().ends_with(&anchor.subject)
 }
 
 /// Follows the chain of a CA certificate upwards: webpki accepts none at the end of a chain.
@@ -201,15 +183,9 @@ fn verify_ca(
                 .chain(intermediates)
                 .filter(|one| one.subject() == current.issuer() && one.der() != current.der())
         };
-        let issuer = issuers()
-            .find(|one| current.verify_signed_by(one.spki()).is_ok())
-            .ok_or_else(|| {
-                if issuers().next().is_some() {
-                    ChainError::Signature
-                } else {
-                    ChainError::UnknownIssuer
-                }
-            })?;
+        let issuer = issuers().find(|one| current.verify_signed_by(one.spki()).is_ok()).ok_or_else(|| {
+            if issuers().next().is_some() { ChainError::Signature } else { ChainError::UnknownIssuer }
+        })?;
         if !issuer.is_ca() {
             return Err(ChainError::IssuerIsNoCa);
         }
@@ -257,17 +233,11 @@ fn reason(error: webpki::Error) -> ChainError {
             .unwrap_or(Timestamp::MAX)
     };
     match error {
-        Error::CertExpired { not_after, .. } => ChainError::Expired {
-            not_after: moment(not_after),
-        },
-        Error::CertNotValidYet { not_before, .. } => ChainError::NotYetValid {
-            not_before: moment(not_before),
-        },
+        Error::CertExpired { not_after, .. } => ChainError::Expired { not_after: moment(not_after) },
+        Error::CertNotValidYet { not_before, .. } => ChainError::NotYetValid { not_before: moment(not_before) },
         Error::UnknownIssuer => ChainError::UnknownIssuer,
         Error::NameConstraintViolation => ChainError::NameConstraints,
-        Error::PathLenConstraintViolated | Error::MaximumPathDepthExceeded => {
-            ChainError::PathLength
-        }
+        Error::PathLenConstraintViolated | Error::MaximumPathDepthExceeded => ChainError::PathLength,
         Error::InvalidSignatureForPublicKey => ChainError::Signature,
         Error::EndEntityUsedAsCa => ChainError::IssuerIsNoCa,
         Error::UnsupportedCriticalExtension => ChainError::UnknownCriticalExtension,

@@ -64,19 +64,12 @@ impl CrlBuilder {
         }
         let mut extensions = vec![
             key_identifier::authority(&self.authority_key_id),
-            Extension::new(
-                oid::CRL_NUMBER,
-                false,
-                tlv::unsigned_integer(&self.number.to_be_bytes()),
-            ),
+            Extension::new(oid::CRL_NUMBER, false, tlv::unsigned_integer(&self.number.to_be_bytes())),
         ];
         if let Some(uri) = &self.distribution_point {
             extensions.push(crl_distribution::issuing(uri)?);
         }
-        parts.push(tlv::tlv(
-            tlv::context_constructed(0),
-            &extension::write_all(&extensions),
-        ));
+        parts.push(tlv::tlv(tlv::context_constructed(0), &extension::write_all(&extensions)));
         Ok(tlv::sequence(&parts))
     }
 }
@@ -92,6 +85,7 @@ pub struct TbsCrl {
     next_update: Option<Timestamp>,
     generalized: (bool, bool),
     revoked: Vec<RevokedCertificate>,
+    generalized_entries: Vec<bool>,
     extensions: Vec<Extension>,
 }
 
@@ -138,7 +132,7 @@ impl TbsCrl {
             Some(end) => Some(end),
             None => reader.optional(tlv::GENERALIZED_TIME)?,
         };
-        let revoked = match reader.optional(tlv::SEQUENCE)? {
+        let entries = match reader.optional(tlv::SEQUENCE)? {
             None => Vec::new(),
             Some(entries) => read_entries(entries.read(WHAT))?,
         };
@@ -150,6 +144,7 @@ impl TbsCrl {
             }
         };
         reader.end()?;
+        let (revoked, generalized_entries) = entries.into_iter().unzip();
         Ok(Self {
             der: der.to_vec(),
             version,
@@ -157,11 +152,9 @@ impl TbsCrl {
             issuer,
             this_update: time::read(&start)?,
             next_update: end.as_ref().map(time::read).transpose()?,
-            generalized: (
-                start.tag == tlv::GENERALIZED_TIME,
-                end.is_some_and(|end| end.tag == tlv::GENERALIZED_TIME),
-            ),
+            generalized: (start.tag == tlv::GENERALIZED_TIME, end.is_some_and(|end| end.tag == tlv::GENERALIZED_TIME)),
             revoked,
+            generalized_entries,
             extensions,
         })
     }
@@ -204,6 +197,11 @@ impl TbsCrl {
     /// What is revoked, in the order of the list.
     pub fn revoked(&self) -> &[RevokedCertificate] {
         &self.revoked
+    }
+
+    /// Whether the time of each entry is written as GeneralizedTime.
+    pub fn generalized_entries(&self) -> &[bool] {
+        &self.generalized_entries
     }
 
     /// The extensions in order.
@@ -293,8 +291,7 @@ impl Crl {
             return Err(SignatureError::AlgorithmsDiffer);
         }
         let scheme = self.scheme().ok_or(SignatureError::UnsupportedAlgorithm)?;
-        signer::verify(issuer_spki, scheme, self.tbs(), &self.signature)
-            .map_err(SignatureError::Invalid)
+        signer::verify(issuer_spki, scheme, self.tbs(), &self.signature).map_err(SignatureError::Invalid)
     }
 }
 
@@ -310,10 +307,7 @@ const PEM_LABEL: &str = "X509 CRL";
 const MAX_CRL: usize = 48 * 1024 * 1024;
 
 fn entry(revoked: &RevokedCertificate) -> Vec<u8> {
-    let mut parts = vec![
-        tlv::unsigned_integer(revoked.serial.as_bytes()),
-        time::write(revoked.revoked_at),
-    ];
+    let mut parts = vec![tlv::unsigned_integer(revoked.serial.as_bytes()), time::write(revoked.revoked_at)];
     // RFC 5280, 5.3.1: unspecified is said by saying nothing.
     if let Some(reason) = revoked.reason.filter(|reason| reason.code() != 0) {
         let value = tlv::tlv(tlv::ENUMERATED, &[reason.code()]);
@@ -323,12 +317,12 @@ fn entry(revoked: &RevokedCertificate) -> Vec<u8> {
     tlv::sequence(&parts)
 }
 
-fn read_entries(mut entries: Reader<'_>) -> Result<Vec<RevokedCertificate>, Malformed> {
+fn read_entries(mut entries: Reader<'_>) -> Result<Vec<(RevokedCertificate, bool)>, Malformed> {
     let mut revoked = Vec::new();
     while !entries.is_empty() {
         let mut entry = entries.expect(tlv::SEQUENCE)?.read(WHAT);
         let serial = read_serial(entry.expect(tlv::INTEGER)?.content)?;
-        let revoked_at = time::read(&entry.element()?)?;
+        let time = entry.element()?;
         let mut reason = None;
         if let Some(extensions) = entry.optional(tlv::SEQUENCE)? {
             let extensions = extension::read_all(&extensions, WHAT)?;
@@ -337,11 +331,8 @@ fn read_entries(mut entries: Reader<'_>) -> Result<Vec<RevokedCertificate>, Malf
             }
         }
         entry.end()?;
-        revoked.push(RevokedCertificate {
-            serial,
-            revoked_at,
-            reason,
-        });
+        let one = RevokedCertificate { serial, revoked_at: time::read(&time)?, reason };
+        revoked.push((one, time.tag == tlv::GENERALIZED_TIME));
     }
     Ok(revoked)
 }

@@ -28,12 +28,7 @@ impl Extension {
             parts.push(tlv::tlv(tlv::BOOLEAN, &[0xff]));
         }
         parts.push(tlv::tlv(tlv::OCTET_STRING, &value));
-        Self {
-            oid,
-            critical,
-            value,
-            tlv: tlv::sequence(&parts),
-        }
+        Self { oid, critical, value, tlv: tlv::sequence(&parts) }
     }
 
     /// From its whole encoding, which is kept.
@@ -43,19 +38,12 @@ impl Extension {
         let critical = match reader.optional(tlv::BOOLEAN)? {
             None => false,
             // An explicit FALSE and a TRUE that is not 0xff are seen in the wild.
-            Some(Element {
-                content: [value], ..
-            }) => *value != 0,
+            Some(Element { content: [value], .. }) => *value != 0,
             Some(_) => return Err(reader.malformed("its critical flag is no boolean")),
         };
         let value = reader.expect(tlv::OCTET_STRING)?.content.to_vec();
         reader.end()?;
-        Ok(Self {
-            oid,
-            critical,
-            value,
-            tlv: whole.to_vec(),
-        })
+        Ok(Self { oid, critical, value, tlv: whole.to_vec() })
     }
 
     /// Its type.
@@ -85,10 +73,7 @@ pub fn find<'a>(extensions: &'a [Extension], oid: &Oid) -> Option<&'a Extension>
 }
 
 /// Reads `Extensions`, a SEQUENCE of at least one.
-pub(crate) fn read_all(
-    extensions: &Element<'_>,
-    what: &'static str,
-) -> Result<Vec<Extension>, Malformed> {
+pub(crate) fn read_all(extensions: &Element<'_>, what: &'static str) -> Result<Vec<Extension>, Malformed> {
     let mut reader = extensions.read(what);
     let mut found = Vec::new();
     while !reader.is_empty() {
@@ -107,10 +92,7 @@ pub(crate) fn write_all(extensions: &[Extension]) -> Vec<u8> {
 }
 
 /// A reader over the one SEQUENCE that most extension values are.
-pub(crate) fn value_sequence<'a>(
-    value: &'a [u8],
-    what: &'static str,
-) -> Result<Reader<'a>, Malformed> {
+pub(crate) fn value_sequence<'a>(value: &'a [u8], what: &'static str) -> Result<Reader<'a>, Malformed> {
     Ok(Element::only_tagged(value, tlv::SEQUENCE, what)?.read(what))
 }
 

@@ -1,8 +1,8 @@
 //! Distinguished names: kept as raw bytes when read, built in the usual order when made.
 
+use super::Malformed;
 use super::oid::{self, Oid};
 use super::tlv::{self, Element};
-use super::Malformed;
 use std::fmt;
 
 /// A distinguished name exactly as it was encoded.
@@ -22,6 +22,8 @@ pub struct Attribute {
     pub set: usize,
     /// Whether the value was text.
     pub is_text: bool,
+    /// The tag number of the value.
+    pub tag: u8,
 }
 
 /// The parts of a name to build.
@@ -57,11 +59,7 @@ impl Name {
 
     /// A name with a common name only.
     pub fn with_common_name(common_name: &str) -> Self {
-        NameParts {
-            common_name: common_name.to_owned(),
-            ..NameParts::default()
-        }
-        .to_name()
+        NameParts { common_name: common_name.to_owned(), ..NameParts::default() }.to_name()
     }
 
     /// From its whole encoding.
@@ -122,6 +120,7 @@ impl Name {
                 attributes.push(Attribute {
                     oid,
                     is_text: text.is_some(),
+                    tag: value.tag & 0x1f,
                     value: text.unwrap_or_else(|| format!("#{}", hex(value.whole))),
                     set,
                 });
@@ -184,11 +183,8 @@ impl NameParts {
             (&oid::POSTAL_CODE, &self.postal_code),
         ];
         for (oid, values) in lists {
-            let mut members: Vec<Vec<u8>> = values
-                .iter()
-                .filter(|value| !value.is_empty())
-                .map(|value| attribute(oid, value))
-                .collect();
+            let mut members: Vec<Vec<u8>> =
+                values.iter().filter(|value| !value.is_empty()).map(|value| attribute(oid, value)).collect();
             if !members.is_empty() {
                 // DER orders the members of a SET by their encodings.
                 members.sort();
@@ -196,28 +192,20 @@ impl NameParts {
                 sets.push(tlv::constructed(tlv::SET, &members));
             }
         }
-        let singles = [
-            (&oid::COMMON_NAME, &self.common_name),
-            (&oid::SERIAL_NUMBER, &self.serial_number),
-        ];
+        let singles = [(&oid::COMMON_NAME, &self.common_name), (&oid::SERIAL_NUMBER, &self.serial_number)];
         let extra = self.extra.iter().map(|(oid, value)| (oid, value));
         for (oid, value) in singles.into_iter().chain(extra) {
             if !value.is_empty() {
                 sets.push(tlv::constructed(tlv::SET, &[attribute(oid, value)]));
             }
         }
-        Name {
-            der: tlv::sequence(&sets),
-        }
+        Name { der: tlv::sequence(&sets) }
     }
 }
 
 /// The short name of an attribute type, for example `CN`.
 pub fn short_name(oid: &Oid) -> Option<&'static str> {
-    SHORT_NAMES
-        .iter()
-        .find(|(known, _)| known == oid)
-        .map(|(_, name)| *name)
+    SHORT_NAMES.iter().find(|(known, _)| known == oid).map(|(_, name)| *name)
 }
 
 /// A name longer than this comes from nobody honest.
@@ -263,27 +251,20 @@ fn text(value: &Element<'_>) -> Option<String> {
     let bytes = value.content;
     match value.tag {
         tlv::UTF8_STRING => String::from_utf8(bytes.to_vec()).ok(),
-        tlv::PRINTABLE_STRING | tlv::IA5_STRING | 0x12 | 0x1a => bytes
-            .is_ascii()
-            .then(|| bytes.iter().copied().map(char::from).collect()),
+        tlv::PRINTABLE_STRING | tlv::IA5_STRING | 0x12 | 0x1a => {
+            bytes.is_ascii().then(|| bytes.iter().copied().map(char::from).collect())
+        }
         // Written as Latin-1 by everybody who still writes it.
         tlv::TELETEX_STRING => Some(bytes.iter().copied().map(char::from).collect()),
         tlv::BMP_STRING => {
             let (units, rest) = bytes.as_chunks::<2>();
             let units: Vec<u16> = units.iter().copied().map(u16::from_be_bytes).collect();
-            rest.is_empty()
-                .then(|| String::from_utf16(&units).ok())
-                .flatten()
+            rest.is_empty().then(|| String::from_utf16(&units).ok()).flatten()
         }
         tlv::UNIVERSAL_STRING => {
             let (units, rest) = bytes.as_chunks::<4>();
             rest.is_empty()
-                .then(|| {
-                    units
-                        .iter()
-                        .map(|unit| char::from_u32(u32::from_be_bytes(*unit)))
-                        .collect()
-                })
+                .then(|| units.iter().map(|unit| char::from_u32(u32::from_be_bytes(*unit))).collect())
                 .flatten()
         }
         _ => None,

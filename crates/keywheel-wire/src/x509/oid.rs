@@ -70,12 +70,7 @@ impl FromStr for Oid {
     type Err = Malformed;
 
     fn from_str(text: &str) -> Result<Self, Malformed> {
-        let malformed = || {
-            Malformed::new(
-                "object identifier",
-                "it is not numbers with dots between them",
-            )
-        };
+        let malformed = || Malformed::new("object identifier", "it is not numbers with dots between them");
         if text.len() > MAX_TEXT {
             return Err(malformed());
         }
@@ -237,11 +232,7 @@ fn decimal(arc: &[u8]) -> String {
             carry /= 10;
         }
     }
-    digits
-        .iter()
-        .rev()
-        .map(|digit| char::from(b'0' + digit))
-        .collect()
+    digits.iter().rev().map(|digit| char::from(b'0' + digit)).collect()
 }
 
 /// The first encoded number holds two arcs: 40 times the root, plus the second.
@@ -275,11 +266,7 @@ fn less_eighty(number: &str) -> String {
         digits[place] = 9;
         place += 1;
     }
-    let text: String = digits
-        .iter()
-        .rev()
-        .map(|digit| char::from(b'0' + digit))
-        .collect();
+    let text: String = digits.iter().rev().map(|digit| char::from(b'0' + digit)).collect();
     text.trim_start_matches('0').to_owned()
 }
 
@@ -291,14 +278,8 @@ mod tests {
     #[test]
     fn known_identifiers_read_as_numbers() {
         assert_eq!(PROVISIONER.to_string(), "1.3.6.1.4.1.37476.9000.64.1");
-        assert_eq!(
-            EXTENSION_REQUEST.to_string(),
-            "1.2.840.113549.1.9.14"
-        );
-        assert_eq!(
-            DOMAIN_COMPONENT.to_string(),
-            "0.9.2342.19200300.100.1.25"
-        );
+        assert_eq!(EXTENSION_REQUEST.to_string(), "1.2.840.113549.1.9.14");
+        assert_eq!(DOMAIN_COMPONENT.to_string(), "0.9.2342.19200300.100.1.25");
         assert_eq!(P521.to_string(), "1.3.132.0.35");
     }
 
@@ -308,10 +289,7 @@ mod tests {
         assert_eq!(text.parse::<Oid>().unwrap().to_string(), text);
         let huge = Oid::from_content(&[&[0xff; 30][..], &[0x7f]].concat()).unwrap();
         // 2^217 - 1 - 80
-        assert_eq!(
-            huge.to_string(),
-            "2.210624583337114373395836055367340864637790190801098222508621954991"
-        );
+        assert_eq!(huge.to_string(), "2.210624583337114373395836055367340864637790190801098222508621954991");
     }
 
     #[test]

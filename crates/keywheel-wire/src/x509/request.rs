@@ -160,8 +160,7 @@ impl Request {
     /// Checks that the holder of the private key made it.
     pub fn verify(&self) -> Result<(), SignatureError> {
         let scheme = self.scheme().ok_or(SignatureError::UnsupportedAlgorithm)?;
-        signer::verify(&self.spki, scheme, &self.info, &self.signature)
-            .map_err(SignatureError::Invalid)
+        signer::verify(&self.spki, scheme, &self.info, &self.signature).map_err(SignatureError::Invalid)
     }
 
     fn read_attributes(&mut self, attributes: &Element<'_>) -> Result<(), Malformed> {
@@ -190,11 +189,7 @@ impl Request {
 }
 
 /// A request for `subject` with these extensions, signed by `signer` with the usual scheme of its kind.
-pub fn create(
-    signer: &dyn Signer,
-    subject: &Name,
-    extensions: &[Extension],
-) -> Result<Vec<u8>, SignError> {
+pub fn create(signer: &dyn Signer, subject: &Name, extensions: &[Extension]) -> Result<Vec<u8>, SignError> {
     let scheme = SignatureScheme::default_for(signer.kind());
     let attributes = if extensions.is_empty() {
         Vec::new()

@@ -64,6 +64,7 @@ pub struct TbsCertificate {
     der: Vec<u8>,
     version: u8,
     serial: Serial,
+    serial_octets: Vec<u8>,
     algorithm: Vec<u8>,
     issuer: Name,
     not_before: Timestamp,
@@ -71,6 +72,7 @@ pub struct TbsCertificate {
     generalized: (bool, bool),
     subject: Name,
     spki: Vec<u8>,
+    has_unique_id: bool,
     extensions: Vec<Extension>,
 }
 
@@ -82,7 +84,7 @@ impl TbsCertificate {
         }
         let mut reader = Element::only_tagged(der, tlv::SEQUENCE, WHAT)?.read(WHAT);
         let version = read_version(&mut reader)?;
-        let serial = read_serial(reader.expect(tlv::INTEGER)?.content)?;
+        let serial_octets = reader.expect(tlv::INTEGER)?.content.to_vec();
         let algorithm = reader.expect(tlv::SEQUENCE)?.whole.to_vec();
         let issuer = Name::from_der(reader.expect(tlv::SEQUENCE)?.whole)?;
         let mut validity = reader.expect(tlv::SEQUENCE)?.read("validity");
@@ -90,8 +92,8 @@ impl TbsCertificate {
         validity.end()?;
         let subject = Name::from_der(reader.expect(tlv::SEQUENCE)?.whole)?;
         let spki = reader.expect(tlv::SEQUENCE)?.whole.to_vec();
-        reader.optional(tlv::context(1))?;
-        reader.optional(tlv::context(2))?;
+        let issuer_id = reader.optional(tlv::context(1))?;
+        let subject_id = reader.optional(tlv::context(2))?;
         let extensions = match reader.optional(tlv::context_constructed(3))? {
             None => Vec::new(),
             Some(element) => {
@@ -103,17 +105,16 @@ impl TbsCertificate {
         Ok(Self {
             der: der.to_vec(),
             version,
-            serial,
+            serial: read_serial(&serial_octets)?,
+            serial_octets,
             algorithm,
             issuer,
             not_before: time::read(&start)?,
             not_after: time::read(&end)?,
-            generalized: (
-                start.tag == tlv::GENERALIZED_TIME,
-                end.tag == tlv::GENERALIZED_TIME,
-            ),
+            generalized: (start.tag == tlv::GENERALIZED_TIME, end.tag == tlv::GENERALIZED_TIME),
             subject,
             spki,
+            has_unique_id: issuer_id.is_some() || subject_id.is_some(),
             extensions,
         })
     }
@@ -131,6 +132,16 @@ impl TbsCertificate {
     /// The serial number.
     pub fn serial(&self) -> Serial {
         self.serial
+    }
+
+    /// The content octets of the serial number as they were encoded, which may be padded.
+    pub fn serial_octets(&self) -> &[u8] {
+        &self.serial_octets
+    }
+
+    /// Whether it has an issuer or subject unique identifier, which RFC 5280 forbids.
+    pub fn has_unique_id(&self) -> bool {
+        self.has_unique_id
     }
 
     /// The signature's AlgorithmIdentifier as this part states it.
@@ -185,8 +196,7 @@ impl TbsCertificate {
 
     /// The alternative names; empty where there is no such extension.
     pub fn subject_alt_names(&self) -> Result<Vec<GeneralName>, Malformed> {
-        self.value(&oid::SUBJECT_ALT_NAME, alt_name::read)
-            .map(Option::unwrap_or_default)
+        self.value(&oid::SUBJECT_ALT_NAME, alt_name::read).map(Option::unwrap_or_default)
     }
 
     /// What the key may be used for; `None` where nothing is said.
@@ -221,17 +231,12 @@ impl TbsCertificate {
 
     /// The key identifier of the authority.
     pub fn authority_key_id(&self) -> Result<Option<Vec<u8>>, Malformed> {
-        self.value(
-            &oid::AUTHORITY_KEY_IDENTIFIER,
-            key_identifier::read_authority,
-        )
-        .map(Option::flatten)
+        self.value(&oid::AUTHORITY_KEY_IDENTIFIER, key_identifier::read_authority).map(Option::flatten)
     }
 
     /// The URIs of its CRLs.
     pub fn crl_distribution_points(&self) -> Result<Vec<String>, Malformed> {
-        self.value(&oid::CRL_DISTRIBUTION_POINTS, crl_distribution::read)
-            .map(Option::unwrap_or_default)
+        self.value(&oid::CRL_DISTRIBUTION_POINTS, crl_distribution::read).map(Option::unwrap_or_default)
     }
 
     /// Which provisioner vouched for it; `None` where nothing is said.
@@ -239,14 +244,8 @@ impl TbsCertificate {
         self.value(&oid::PROVISIONER, ProvisionerExtension::read)
     }
 
-    fn value<T>(
-        &self,
-        oid: &Oid,
-        read: impl Fn(&[u8]) -> Result<T, Malformed>,
-    ) -> Result<Option<T>, Malformed> {
-        self.extension(oid)
-            .map(|extension| read(extension.value()))
-            .transpose()
+    fn value<T>(&self, oid: &Oid, read: impl Fn(&[u8]) -> Result<T, Malformed>) -> Result<Option<T>, Malformed> {
+        self.extension(oid).map(|extension| read(extension.value())).transpose()
     }
 }
 
@@ -266,8 +265,7 @@ pub(crate) fn read_serial(content: &[u8]) -> Result<Serial, Malformed> {
     if content.first().is_some_and(|first| *first >= 0x80) {
         return Err(Malformed::new(WHAT, "its serial number is negative"));
     }
-    Serial::from_bytes(content)
-        .map_err(|_| Malformed::new(WHAT, "its serial number has no or more than 20 octets"))
+    Serial::from_bytes(content).map_err(|_| Malformed::new(WHAT, "its serial number has no or more than 20 octets"))
 }
 
 /// One CA certificate with thousands of names still fits; nothing honest is larger.

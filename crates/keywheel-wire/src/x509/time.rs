@@ -15,9 +15,7 @@ pub(crate) fn read(element: &Element<'_>) -> Result<Timestamp, Malformed> {
             let year = number(&text[..2]).ok_or_else(malformed)?;
             (year + if year < 50 { 2000 } else { 1900 }, &text[2..])
         }
-        tlv::GENERALIZED_TIME if text.len() == 15 => {
-            (number(&text[..4]).ok_or_else(malformed)?, &text[4..])
-        }
+        tlv::GENERALIZED_TIME if text.len() == 15 => (number(&text[..4]).ok_or_else(malformed)?, &text[4..]),
         _ => return Err(malformed()),
     };
     if rest.last() != Some(&b'Z') {
@@ -30,22 +28,14 @@ pub(crate) fn read(element: &Element<'_>) -> Result<Timestamp, Malformed> {
         Some(DateTime::from_parts(date, time))
     })()
     .ok_or_else(malformed)?;
-    TimeZone::UTC
-        .to_timestamp(civil)
-        .map_err(|_| Malformed::new("time", "it is out of range"))
+    TimeZone::UTC.to_timestamp(civil).map_err(|_| Malformed::new("time", "it is out of range"))
 }
 
 /// The element for a time, whole seconds, rounded down.
 pub(crate) fn write(time: Timestamp) -> Vec<u8> {
     let civil = TimeZone::UTC.to_datetime(time);
-    let tail = format!(
-        "{:02}{:02}{:02}{:02}{:02}Z",
-        civil.month(),
-        civil.day(),
-        civil.hour(),
-        civil.minute(),
-        civil.second()
-    );
+    let tail =
+        format!("{:02}{:02}{:02}{:02}{:02}Z", civil.month(), civil.day(), civil.hour(), civil.minute(), civil.second());
     if (1950..2050).contains(&civil.year()) {
         let text = format!("{:02}{tail}", civil.year() % 100);
         tlv::tlv(tlv::UTC_TIME, text.as_bytes())
@@ -57,39 +47,23 @@ pub(crate) fn write(time: Timestamp) -> Vec<u8> {
 /// The element for a time where only GeneralizedTime may stand.
 pub(crate) fn write_generalized(time: Timestamp) -> Vec<u8> {
     let civil = TimeZone::UTC.to_datetime(time);
-    let tail = format!(
-        "{:02}{:02}{:02}{:02}{:02}Z",
-        civil.month(),
-        civil.day(),
-        civil.hour(),
-        civil.minute(),
-        civil.second()
-    );
+    let tail =
+        format!("{:02}{:02}{:02}{:02}{:02}Z", civil.month(), civil.day(), civil.hour(), civil.minute(), civil.second());
     generalized(civil.year(), &tail)
 }
 
 /// The time with its fraction of a second cut off, as [`write`] would keep it.
 pub(crate) fn whole_second(time: Timestamp) -> Timestamp {
     let second = time.as_nanosecond().div_euclid(1_000_000_000);
-    i64::try_from(second)
-        .ok()
-        .and_then(|second| Timestamp::from_second(second).ok())
-        .unwrap_or(time)
+    i64::try_from(second).ok().and_then(|second| Timestamp::from_second(second).ok()).unwrap_or(time)
 }
 
 fn generalized(year: i16, tail: &str) -> Vec<u8> {
-    tlv::tlv(
-        tlv::GENERALIZED_TIME,
-        format!("{year:04}{tail}").as_bytes(),
-    )
+    tlv::tlv(tlv::GENERALIZED_TIME, format!("{year:04}{tail}").as_bytes())
 }
 
 fn number(digits: &[u8]) -> Option<i16> {
-    digits.iter().try_fold(0i16, |number, digit| {
-        digit
-            .is_ascii_digit()
-            .then(|| number * 10 + i16::from(digit - b'0'))
-    })
+    digits.iter().try_fold(0i16, |number, digit| digit.is_ascii_digit().then(|| number * 10 + i16::from(digit - b'0')))
 }
 
 #[cfg(test)]

@@ -47,17 +47,9 @@ impl<'a> Element<'a> {
     }
 
     /// The only element of `bytes`, which must have this tag.
-    pub(crate) fn only_tagged(
-        bytes: &'a [u8],
-        tag: u8,
-        what: &'static str,
-    ) -> Result<Self, Malformed> {
+    pub(crate) fn only_tagged(bytes: &'a [u8], tag: u8, what: &'static str) -> Result<Self, Malformed> {
         let element = Self::only(bytes, what)?;
-        if element.tag == tag {
-            Ok(element)
-        } else {
-            Err(Malformed::new(what, "unexpected tag"))
-        }
+        if element.tag == tag { Ok(element) } else { Err(Malformed::new(what, "unexpected tag")) }
     }
 
     /// A reader over the content.
@@ -97,11 +89,7 @@ impl<'a> Reader<'a> {
             .ok_or_else(|| self.malformed("an element ends after its container"))?;
         let (whole, rest) = self.rest.split_at(end);
         self.rest = rest;
-        Ok(Element {
-            tag,
-            content: &whole[header..],
-            whole,
-        })
+        Ok(Element { tag, content: &whole[header..], whole })
     }
 
     pub(crate) fn expect(&mut self, tag: u8) -> Result<Element<'a>, Malformed> {
@@ -114,19 +102,11 @@ impl<'a> Reader<'a> {
 
     /// The next element if it has this tag.
     pub(crate) fn optional(&mut self, tag: u8) -> Result<Option<Element<'a>>, Malformed> {
-        if self.rest.first() == Some(&tag) {
-            self.element().map(Some)
-        } else {
-            Ok(None)
-        }
+        if self.rest.first() == Some(&tag) { self.element().map(Some) } else { Ok(None) }
     }
 
     pub(crate) fn end(&self) -> Result<(), Malformed> {
-        if self.is_empty() {
-            Ok(())
-        } else {
-            Err(self.malformed("unexpected bytes at the end"))
-        }
+        if self.is_empty() { Ok(()) } else { Err(self.malformed("unexpected bytes at the end")) }
     }
 }
 
@@ -149,11 +129,7 @@ pub(crate) fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {
 
 /// A constructed element from its parts.
 pub(crate) fn constructed<P: AsRef<[u8]>>(tag: u8, parts: &[P]) -> Vec<u8> {
-    let content: Vec<u8> = parts
-        .iter()
-        .flat_map(|part| part.as_ref())
-        .copied()
-        .collect();
+    let content: Vec<u8> = parts.iter().flat_map(|part| part.as_ref()).copied().collect();
     tlv(tag, &content)
 }
 
@@ -183,10 +159,7 @@ pub(crate) fn bit_string(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// The bytes of a BIT STRING's content that must have no unused bits.
-pub(crate) fn whole_bytes<'a>(
-    content: &'a [u8],
-    what: &'static str,
-) -> Result<&'a [u8], Malformed> {
+pub(crate) fn whole_bytes<'a>(content: &'a [u8], what: &'static str) -> Result<&'a [u8], Malformed> {
     match content.split_first() {
         Some((0, bytes)) => Ok(bytes),
         _ => Err(Malformed::new(what, "a bit string is not whole octets")),
@@ -200,9 +173,7 @@ pub(crate) fn small_unsigned(content: &[u8], what: &'static str) -> Result<u64, 
     if content.is_empty() || negative || content.len() - skip > 8 {
         return Err(Malformed::new(what, "a number is out of range"));
     }
-    Ok(content[skip..]
-        .iter()
-        .fold(0, |number, byte| (number << 8) | u64::from(*byte)))
+    Ok(content[skip..].iter().fold(0, |number, byte| (number << 8) | u64::from(*byte)))
 }
 
 /// Tag, length of the header and length of the content.
@@ -223,9 +194,7 @@ fn header(bytes: &[u8]) -> Result<(u8, usize, usize), &'static str> {
         return Err("a length is too large");
     }
     let digits = rest.get(..count).ok_or("a length is cut off")?;
-    let length = digits
-        .iter()
-        .fold(0usize, |length, byte| (length << 8) | usize::from(*byte));
+    let length = digits.iter().fold(0usize, |length, byte| (length << 8) | usize::from(*byte));
     if digits[0] == 0 || length < 0x80 {
         return Err("a length is not minimal");
     }

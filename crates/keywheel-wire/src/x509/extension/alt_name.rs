@@ -1,9 +1,9 @@
 //! Subject alternative names.
 
 use super::Extension;
+use crate::x509::Malformed;
 use crate::x509::oid::{self, Oid};
 use crate::x509::tlv::{self, Element};
-use crate::x509::Malformed;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// One alternative name.
@@ -35,10 +35,7 @@ pub enum GeneralName {
 impl GeneralName {
     /// The kind of name that a text is, judged as the reference does: IP address, then URI, then e-mail address, else DNS name.
     pub fn from_text(text: &str) -> Self {
-        let bare = text
-            .strip_prefix('[')
-            .and_then(|inner| inner.strip_suffix(']'))
-            .unwrap_or(text);
+        let bare = text.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(text);
         if let Ok(ip) = bare.parse() {
             Self::Ip(ip)
         } else if has_scheme(text) {
@@ -71,10 +68,7 @@ impl GeneralName {
             Self::RegisteredId(oid) => tlv::tlv(tlv::context(8), oid.content()),
             Self::Other { oid, value } => tlv::constructed(
                 tlv::context_constructed(0),
-                &[
-                    oid.to_der(),
-                    tlv::tlv(tlv::context_constructed(0), value),
-                ],
+                &[oid.to_der(), tlv::tlv(tlv::context_constructed(0), value)],
             ),
             Self::Raw(whole) => whole.clone(),
         })
@@ -98,10 +92,7 @@ impl GeneralName {
             TAG_OTHER => {
                 let mut reader = element.read(WHAT);
                 let oid = Oid::from_content(reader.expect(tlv::OID)?.content)?;
-                let value = reader
-                    .expect(tlv::context_constructed(0))?
-                    .content
-                    .to_vec();
+                let value = reader.expect(tlv::context_constructed(0))?.content.to_vec();
                 reader.end()?;
                 Self::Other { oid, value }
             }
@@ -125,15 +116,8 @@ pub fn read(value: &[u8]) -> Result<Vec<GeneralName>, Malformed> {
 
 /// The subject alternative name extension with these names; critical must be true where the subject is empty.
 pub fn extension(names: &[GeneralName], critical: bool) -> Result<Extension, Malformed> {
-    let names: Vec<Vec<u8>> = names
-        .iter()
-        .map(GeneralName::to_der)
-        .collect::<Result<_, _>>()?;
-    Ok(Extension::new(
-        oid::SUBJECT_ALT_NAME,
-        critical,
-        tlv::sequence(&names),
-    ))
+    let names: Vec<Vec<u8>> = names.iter().map(GeneralName::to_der).collect::<Result<_, _>>()?;
+    Ok(Extension::new(oid::SUBJECT_ALT_NAME, critical, tlv::sequence(&names)))
 }
 
 const WHAT: &str = "subject alternative name";
@@ -142,18 +126,13 @@ const WHAT: &str = "subject alternative name";
 const MAX_NAMES: usize = 1000;
 
 fn has_scheme(text: &str) -> bool {
-    text.split_once("://").is_some_and(|(scheme, rest)| {
-        !rest.is_empty() && is_scheme(scheme)
-    }) || text
-        .split_once(':')
-        .is_some_and(|(scheme, rest)| scheme.eq_ignore_ascii_case("urn") && !rest.is_empty())
+    text.split_once("://").is_some_and(|(scheme, rest)| !rest.is_empty() && is_scheme(scheme))
+        || text.split_once(':').is_some_and(|(scheme, rest)| scheme.eq_ignore_ascii_case("urn") && !rest.is_empty())
 }
 
 fn is_scheme(text: &str) -> bool {
     text.starts_with(|first: char| first.is_ascii_alphabetic())
-        && text
-            .chars()
-            .all(|char| char.is_ascii_alphanumeric() || "+-.".contains(char))
+        && text.chars().all(|char| char.is_ascii_alphanumeric() || "+-.".contains(char))
 }
 
 fn ascii(text: &str) -> Result<&[u8], Malformed> {
@@ -212,10 +191,7 @@ mod tests {
             GeneralName::Uri("https://x".into()),
             GeneralName::Directory(vec![0x30, 0]),
             GeneralName::RegisteredId(oid::P256),
-            GeneralName::Other {
-                oid: oid::USER_ID,
-                value: vec![0x0c, 1, b'u'],
-            },
+            GeneralName::Other { oid: oid::USER_ID, value: vec![0x0c, 1, b'u'] },
             GeneralName::Raw(vec![0xa3, 0]),
         ];
         let extension = extension(&names, true).unwrap();

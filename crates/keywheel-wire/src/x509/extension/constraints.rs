@@ -22,9 +22,7 @@ impl BasicConstraints {
         let mut reader = super::value_sequence(value, WHAT)?;
         let ca = match reader.optional(tlv::BOOLEAN)? {
             None => false,
-            Some(Element {
-                content: [value], ..
-            }) => *value != 0,
+            Some(Element { content: [value], .. }) => *value != 0,
             Some(_) => return Err(reader.malformed("its CA flag is no boolean")),
         };
         let path_len = match reader.optional(tlv::INTEGER)? {
@@ -95,10 +93,7 @@ impl NameConstraints {
         let permitted = subtrees(0)?;
         let excluded = subtrees(1)?;
         reader.end()?;
-        Ok(Self {
-            permitted,
-            excluded,
-        })
+        Ok(Self { permitted, excluded })
     }
 
     /// The extension, critical as RFC 5280 wants it.
@@ -110,11 +105,7 @@ impl NameConstraints {
                 parts.push(tlv::constructed(tlv::context_constructed(number), &list));
             }
         }
-        Ok(Extension::new(
-            oid::NAME_CONSTRAINTS,
-            true,
-            tlv::sequence(&parts),
-        ))
+        Ok(Extension::new(oid::NAME_CONSTRAINTS, true, tlv::sequence(&parts)))
     }
 }
 
@@ -151,11 +142,7 @@ fn read_subtrees(mut reader: Reader<'_>) -> Result<Subtrees, Malformed> {
 }
 
 fn write_subtrees(subtrees: &Subtrees) -> Result<Vec<Vec<u8>>, Malformed> {
-    let texts = [
-        (DNS, &subtrees.dns),
-        (EMAIL, &subtrees.email),
-        (URI, &subtrees.uri),
-    ];
+    let texts = [(DNS, &subtrees.dns), (EMAIL, &subtrees.email), (URI, &subtrees.uri)];
     let mut bases = Vec::new();
     for (tag, list) in texts {
         for text in list {
@@ -195,9 +182,7 @@ fn network(bytes: &[u8]) -> Result<(IpAddr, IpAddr), Malformed> {
         }
         <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from)
     };
-    address(ip)
-        .zip(address(mask))
-        .ok_or(Malformed::new(WHAT, "an IP network has neither 8 nor 32 octets"))
+    address(ip).zip(address(mask)).ok_or(Malformed::new(WHAT, "an IP network has neither 8 nor 32 octets"))
 }
 
 #[cfg(test)]

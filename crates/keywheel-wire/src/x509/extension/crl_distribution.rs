@@ -32,24 +32,14 @@ pub fn read(value: &[u8]) -> Result<Vec<String>, Malformed> {
 
 /// The CRL distribution points extension with one point for each URI.
 pub fn extension(uris: &[String]) -> Result<Extension, Malformed> {
-    let points: Vec<Vec<u8>> = uris
-        .iter()
-        .map(|uri| Ok(tlv::sequence(&[full_name(uri)?])))
-        .collect::<Result<_, Malformed>>()?;
-    Ok(Extension::new(
-        oid::CRL_DISTRIBUTION_POINTS,
-        false,
-        tlv::sequence(&points),
-    ))
+    let points: Vec<Vec<u8>> =
+        uris.iter().map(|uri| Ok(tlv::sequence(&[full_name(uri)?]))).collect::<Result<_, Malformed>>()?;
+    Ok(Extension::new(oid::CRL_DISTRIBUTION_POINTS, false, tlv::sequence(&points)))
 }
 
 /// The critical extension that says in a CRL where that CRL is published.
 pub fn issuing(uri: &str) -> Result<Extension, Malformed> {
-    Ok(Extension::new(
-        oid::ISSUING_DISTRIBUTION_POINT,
-        true,
-        tlv::sequence(&[full_name(uri)?]),
-    ))
+    Ok(Extension::new(oid::ISSUING_DISTRIBUTION_POINT, true, tlv::sequence(&[full_name(uri)?])))
 }
 
 const WHAT: &str = "CRL distribution points";

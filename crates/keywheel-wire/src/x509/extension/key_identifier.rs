@@ -8,9 +8,7 @@ use aws_lc_rs::digest;
 
 /// Reads the value of a subject key identifier extension.
 pub fn read_subject(value: &[u8]) -> Result<Vec<u8>, Malformed> {
-    Ok(Element::only_tagged(value, tlv::OCTET_STRING, "subject key identifier")?
-        .content
-        .to_vec())
+    Ok(Element::only_tagged(value, tlv::OCTET_STRING, "subject key identifier")?.content.to_vec())
 }
 
 /// The key identifier in the value of an authority key identifier extension, if it has one.
@@ -25,20 +23,12 @@ pub fn read_authority(value: &[u8]) -> Result<Option<Vec<u8>>, Malformed> {
 
 /// The subject key identifier extension with this identifier.
 pub fn subject(identifier: &[u8]) -> Extension {
-    Extension::new(
-        oid::SUBJECT_KEY_IDENTIFIER,
-        false,
-        tlv::tlv(tlv::OCTET_STRING, identifier),
-    )
+    Extension::new(oid::SUBJECT_KEY_IDENTIFIER, false, tlv::tlv(tlv::OCTET_STRING, identifier))
 }
 
 /// The authority key identifier extension with this identifier.
 pub fn authority(identifier: &[u8]) -> Extension {
-    Extension::new(
-        oid::AUTHORITY_KEY_IDENTIFIER,
-        false,
-        tlv::sequence(&[tlv::tlv(tlv::context(0), identifier)]),
-    )
+    Extension::new(oid::AUTHORITY_KEY_IDENTIFIER, false, tlv::sequence(&[tlv::tlv(tlv::context(0), identifier)]))
 }
 
 /// The usual identifier of a key: the SHA-1 of its bits (RFC 5280, 4.2.1.2, method 1), as the reference makes it.

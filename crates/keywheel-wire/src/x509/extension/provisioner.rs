@@ -33,12 +33,7 @@ impl ProvisionerExtension {
             }
         }
         reader.end()?;
-        Ok(Self {
-            kind,
-            name,
-            credential_id,
-            key_value_pairs,
-        })
+        Ok(Self { kind, name, credential_id, key_value_pairs })
     }
 
     /// The extension, not critical.
@@ -64,14 +59,8 @@ fn text(bytes: &[u8]) -> Result<String, Malformed> {
 
 /// Go writes a string as PrintableString where it can, else as UTF8String.
 fn string(text: &str) -> Vec<u8> {
-    let printable = text
-        .bytes()
-        .all(|byte| byte.is_ascii_alphanumeric() || b" '()+,-./:=?".contains(&byte));
-    let tag = if printable {
-        tlv::PRINTABLE_STRING
-    } else {
-        tlv::UTF8_STRING
-    };
+    let printable = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b" '()+,-./:=?".contains(&byte));
+    let tag = if printable { tlv::PRINTABLE_STRING } else { tlv::UTF8_STRING };
     tlv::tlv(tag, text.as_bytes())
 }
 

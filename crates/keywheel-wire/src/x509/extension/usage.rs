@@ -1,9 +1,9 @@
 //! Key usage and extended key usage.
 
 use super::Extension;
+use crate::x509::Malformed;
 use crate::x509::oid::{self, Oid};
 use crate::x509::tlv::{self, Element};
-use crate::x509::Malformed;
 
 /// What a key may be used for, as a set of bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -68,11 +68,7 @@ impl KeyUsage {
 
     /// The names in the set as RFC 5280 spells them.
     pub fn names(self) -> Vec<&'static str> {
-        NAMES
-            .iter()
-            .filter(|(usage, _)| self.contains(*usage))
-            .map(|(_, name)| *name)
-            .collect()
+        NAMES.iter().filter(|(usage, _)| self.contains(*usage)).map(|(_, name)| *name).collect()
     }
 
     /// The use with this name, spelt as RFC 5280 does (or `nonRepudiation`), in any case.
@@ -80,10 +76,7 @@ impl KeyUsage {
         if name.eq_ignore_ascii_case("nonRepudiation") {
             return Some(Self::CONTENT_COMMITMENT);
         }
-        NAMES
-            .iter()
-            .find(|(_, known)| known.eq_ignore_ascii_case(name))
-            .map(|(usage, _)| *usage)
+        NAMES.iter().find(|(_, known)| known.eq_ignore_ascii_case(name)).map(|(usage, _)| *usage)
     }
 
     /// Reads the value of a key usage extension.
@@ -133,10 +126,7 @@ pub fn extended(usages: &[Oid]) -> Extension {
 
 /// The extended usage with this name (`serverAuth`, …), in any case; `None` for unknown names.
 pub fn extended_from_name(name: &str) -> Option<Oid> {
-    EXTENDED_NAMES
-        .iter()
-        .find(|(_, known)| known.eq_ignore_ascii_case(name))
-        .map(|(oid, _)| oid.clone())
+    EXTENDED_NAMES.iter().find(|(_, known)| known.eq_ignore_ascii_case(name)).map(|(oid, _)| oid.clone())
 }
 
 /// The name of an extended usage, or its numbers.
