@@ -1,3 +1,4 @@
 //! Signs: the only room that sees a CA key.
 
 pub mod file_key;
+pub mod random;

@@ -178,17 +178,10 @@ impl SignatureScheme {
 ///
 /// # Errors
 /// When the key is not supported, the scheme is not for it, or the signature is not valid.
-pub fn verify(
-    spki: &[u8],
-    scheme: SignatureScheme,
-    message: &[u8],
-    signature: &[u8],
-) -> Result<(), VerifyError> {
+pub fn verify(spki: &[u8], scheme: SignatureScheme, message: &[u8], signature: &[u8]) -> Result<(), VerifyError> {
     let key = PublicKey::read(spki).ok_or(VerifyError::UnsupportedKey)?;
     let algorithm = verification(key.kind, scheme).ok_or(VerifyError::SchemeDoesNotFit)?;
-    UnparsedPublicKey::new(algorithm, key.bits)
-        .verify(message, signature)
-        .map_err(|_| VerifyError::BadSignature)
+    UnparsedPublicKey::new(algorithm, key.bits).verify(message, signature).map_err(|_| VerifyError::BadSignature)
 }
 
 /// The kind of the public key in the DER of a SubjectPublicKeyInfo; `None` where it is malformed or not supported.
