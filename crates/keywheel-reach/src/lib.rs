@@ -2,3 +2,5 @@
 
 pub mod files;
 pub mod hook;
+pub mod step_client;
+pub mod tls;

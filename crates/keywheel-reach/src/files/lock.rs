@@ -4,6 +4,8 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
+
 /// Held until it is dropped; the operating system drops it with the process.
 #[derive(Debug)]
 pub struct Lock {
@@ -34,7 +36,14 @@ impl Lock {
     pub fn take(path: &Path) -> Result<Self, LockError> {
         let os = |source| LockError::Os { path: path.to_owned(), source };
         loop {
-            let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path).map_err(os)?;
+            let file = OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .mode(0o600)
+                .custom_flags(i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default())
+                .open(path)
+                .map_err(os)?;
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => return Err(LockError::Held(path.to_owned())),
