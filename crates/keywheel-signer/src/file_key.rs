@@ -1,5 +1,9 @@
 //! A key that came from a file, or goes to one, and signs in this process.
 
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
 use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{self, KeySize};
@@ -41,6 +45,22 @@ pub enum KeyError {
     /// The machine gave no random bytes.
     #[error(transparent)]
     NoRandomness(#[from] NoRandomness),
+    /// The file could not be read.
+    #[error("the key file {} could not be read", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file holds no key that can be used.
+    #[error("the key file {} could not be used", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: Box<KeyError>,
+    },
     /// The key could not be read or written.
     #[error(transparent)]
     Key(#[from] PrivateKeyError),
@@ -98,6 +118,16 @@ impl FileKey {
     pub fn from_pem(text: &[u8], password: Option<&[u8]>) -> Result<(Self, FileForm), KeyError> {
         let ParsedKey { key, encoding, encrypted } = PrivateKey::parse_pem(text, password)?;
         Ok((Self::from_private_key(key)?, FileForm { encoding, encrypted }))
+    }
+
+    /// Reads the first private key in a file, a CA's for example.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or as [`FileKey::from_pem`] says.
+    pub fn load(path: &Path, password: Option<&[u8]>) -> Result<(Self, FileForm), KeyError> {
+        let text = read(path).map_err(|source| KeyError::Read { path: path.to_owned(), source })?;
+        Self::from_pem(&text, password)
+            .map_err(|source| KeyError::File { path: path.to_owned(), source: Box::new(source) })
     }
 
     /// The private half.
@@ -195,6 +225,29 @@ impl Pairs {
     }
 }
 
+/// A key with its certificates beside it takes some kilobytes.
+const MAX_FILE: usize = 256 * 1024;
+
+/// Reads into a buffer that never grows, so that no copy of the key is left behind.
+fn read(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
+    let mut file = File::open(path)?;
+    let mut text = Zeroizing::new(vec![0; MAX_FILE + 1]);
+    let mut length = 0;
+    loop {
+        match file.read(&mut text[length..]) {
+            Ok(0) => break,
+            Ok(more) => length += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    if length > MAX_FILE {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is far too large for a key"));
+    }
+    text.truncate(length);
+    Ok(text)
+}
+
 fn ec_algorithm(kind: KeyKind, scheme: SignatureScheme) -> Option<&'static EcdsaSigningAlgorithm> {
     use SignatureScheme::{EcdsaSha256, EcdsaSha384, EcdsaSha512};
     match (kind, scheme) {
@@ -216,5 +269,150 @@ fn rsa_padding(scheme: SignatureScheme) -> Option<&'static dyn RsaEncoding> {
         SignatureScheme::RsaPssSha384 => Some(&signature::RSA_PSS_SHA384),
         SignatureScheme::RsaPssSha512 => Some(&signature::RSA_PSS_SHA512),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use keywheel_wire::signer::{VerifyError, verify};
+
+    use super::*;
+
+    const SCHEMES: [SignatureScheme; 10] = [
+        SignatureScheme::EcdsaSha256,
+        SignatureScheme::EcdsaSha384,
+        SignatureScheme::EcdsaSha512,
+        SignatureScheme::Ed25519,
+        SignatureScheme::RsaPkcs1Sha256,
+        SignatureScheme::RsaPkcs1Sha384,
+        SignatureScheme::RsaPkcs1Sha512,
+        SignatureScheme::RsaPssSha256,
+        SignatureScheme::RsaPssSha384,
+        SignatureScheme::RsaPssSha512,
+    ];
+
+    const KINDS: [KeyKind; 7] = [
+        KeyKind::EcP256,
+        KeyKind::EcP384,
+        KeyKind::EcP521,
+        KeyKind::Ed25519,
+        KeyKind::Rsa(2048),
+        KeyKind::Rsa(3072),
+        KeyKind::Rsa(4096),
+    ];
+
+    fn openssl(folder: &Path, arguments: &[&str]) -> std::process::Output {
+        Command::new("openssl").args(arguments).current_dir(folder).output().unwrap()
+    }
+
+    #[test]
+    fn every_kind_signs_with_every_scheme_that_fits_and_openssl_agrees() {
+        let folder = tempfile::tempdir().unwrap();
+        let message = b"to be signed";
+        std::fs::write(folder.path().join("message"), message).unwrap();
+        for kind in KINDS {
+            let key = FileKey::generate(kind).unwrap();
+            assert_eq!(key.kind(), kind);
+            std::fs::write(folder.path().join("key"), key.to_pem(Encoding::Pkcs8, None).unwrap().as_bytes()).unwrap();
+            let shown = openssl(folder.path(), &["pkey", "-in", "key", "-pubout", "-outform", "DER", "-out", "public"]);
+            assert!(shown.status.success(), "{}", String::from_utf8_lossy(&shown.stderr));
+            assert_eq!(std::fs::read(folder.path().join("public")).unwrap(), key.public_key());
+
+            for scheme in SCHEMES {
+                if !scheme.fits(kind) {
+                    assert!(
+                        matches!(key.sign(scheme, message), Err(SignError::SchemeDoesNotFit { .. })),
+                        "{kind} {scheme:?}"
+                    );
+                    continue;
+                }
+                let signature = key.sign(scheme, message).unwrap();
+                verify(key.public_key(), scheme, message, &signature).unwrap();
+                assert_eq!(
+                    verify(key.public_key(), scheme, b"to be forged", &signature),
+                    Err(VerifyError::BadSignature)
+                );
+                std::fs::write(folder.path().join("signature"), &signature).unwrap();
+                let digest = match scheme {
+                    SignatureScheme::Ed25519 => None,
+                    SignatureScheme::EcdsaSha256 | SignatureScheme::RsaPkcs1Sha256 | SignatureScheme::RsaPssSha256 => {
+                        Some("sha256")
+                    }
+                    SignatureScheme::EcdsaSha384 | SignatureScheme::RsaPkcs1Sha384 | SignatureScheme::RsaPssSha384 => {
+                        Some("sha384")
+                    }
+                    _ => Some("sha512"),
+                };
+                let mut arguments = vec![
+                    "pkeyutl",
+                    "-verify",
+                    "-pubin",
+                    "-inkey",
+                    "public",
+                    "-keyform",
+                    "DER",
+                    "-rawin",
+                    "-in",
+                    "message",
+                    "-sigfile",
+                    "signature",
+                ];
+                if let Some(digest) = digest {
+                    arguments.extend(["-digest", digest]);
+                }
+                let is_pss = format!("{scheme:?}").contains("Pss");
+                if is_pss {
+                    arguments.extend(["-pkeyopt", "rsa_padding_mode:pss", "-pkeyopt", "rsa_pss_saltlen:digest"]);
+                }
+                let verified = openssl(folder.path(), &arguments);
+                assert!(verified.status.success(), "{kind} {scheme:?}: {}", String::from_utf8_lossy(&verified.stderr));
+            }
+        }
+    }
+
+    #[test]
+    fn two_keys_of_one_kind_differ() {
+        for kind in [KeyKind::EcP256, KeyKind::Ed25519] {
+            let keys = [FileKey::generate(kind).unwrap(), FileKey::generate(kind).unwrap()];
+            assert_ne!(keys[0].public_key(), keys[1].public_key());
+        }
+    }
+
+    #[test]
+    fn sizes_of_rsa_that_nobody_should_make_are_refused() {
+        for bits in [0, 1024, 2047, 2049, 8192] {
+            assert!(matches!(FileKey::generate(KeyKind::Rsa(bits)), Err(KeyError::RsaSize { .. })), "{bits}");
+        }
+    }
+
+    #[test]
+    fn a_protected_file_opens_with_its_password_only_and_never_twice_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        let key = FileKey::generate(KeyKind::EcP384).unwrap();
+        let texts = [0, 1].map(|_| key.to_pem(Encoding::Sec1, Some(b"secret")).unwrap());
+        assert_ne!(*texts[0], *texts[1]);
+        std::fs::write(&path, texts[0].as_bytes()).unwrap();
+
+        let (read, form) = FileKey::load(&path, Some(b"secret")).unwrap();
+        assert_eq!(form, FileForm { encoding: Encoding::Pkcs8, encrypted: true });
+        assert_eq!(read.public_key(), key.public_key());
+        for (password, expected) in
+            [(None, PrivateKeyError::PasswordRequired), (Some(&b"wrong"[..]), PrivateKeyError::WrongPassword)]
+        {
+            match FileKey::load(&path, password).unwrap_err() {
+                KeyError::File { source, .. } => assert!(matches!(*source, KeyError::Key(error) if error == expected)),
+                other => panic!("{other}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_or_has_no_end_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(matches!(FileKey::load(&folder.path().join("none"), None), Err(KeyError::Read { .. })));
+        assert!(matches!(FileKey::load(Path::new("/dev/zero"), None), Err(KeyError::Read { .. })));
     }
 }

@@ -1,4 +1,5 @@
 //! Signs: the only room that sees a CA key.
 
 pub mod file_key;
+pub mod issue;
 pub mod random;
