@@ -4,3 +4,6 @@ mod bytes;
 pub mod jwe;
 pub mod jwk;
 pub mod jws;
+
+#[cfg(test)]
+pub(crate) mod tests;

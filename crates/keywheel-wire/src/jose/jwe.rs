@@ -60,7 +60,7 @@ pub enum JweError {
     Encrypt,
 }
 
-/// Decrypts a compact JWE with a password. Slow by design: keep it off threads that answer.
+/// Decrypts a compact JWE, or one in the flattened JSON form that `step` writes to files, with a password. Slow by design: keep it off threads that answer.
 ///
 /// # Errors
 /// When the text is malformed, asks for what is not supported, or the password is wrong.
@@ -68,7 +68,15 @@ pub fn decrypt(compact: &str, password: &[u8]) -> Result<Zeroizing<Vec<u8>>, Jwe
     if compact.len() > MAX_TEXT {
         return Err(JweError::TooLong);
     }
-    let parts: Vec<&str> = compact.trim().split('.').collect();
+    let joined;
+    let compact = match compact.trim() {
+        text if text.starts_with('{') => {
+            joined = join(text)?;
+            &joined
+        }
+        text => text,
+    };
+    let parts: Vec<&str> = compact.split('.').collect();
     let [protected, wrapped, nonce, ciphertext, tag] = parts[..] else {
         return Err(JweError::NotCompact);
     };
@@ -139,6 +147,15 @@ pub fn encrypt(
         bytes::encode(tag.as_ref()),
     ]
     .join("."))
+}
+
+/// The compact form of a flattened JSON one.
+fn join(text: &str) -> Result<String, JweError> {
+    let object: Map<String, Value> = serde_json::from_str(text).map_err(JweError::Header)?;
+    let part = |name: &str| object.get(name).and_then(Value::as_str).ok_or(JweError::NotCompact);
+    let parts =
+        [part("protected")?, part("encrypted_key")?, part("iv")?, part("ciphertext")?, part("tag")?];
+    Ok(parts.join("."))
 }
 
 /// How the content key is wrapped.

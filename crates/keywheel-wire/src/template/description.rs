@@ -87,7 +87,268 @@ pub struct DescriptionError {
 }
 
 impl CertificateDescription {
-    pub(super) fn read(_object: &Map<String, Value>) -> Result<Self, DescriptionError> {
-        Ok(Self::default())
+    /// Reads the object that a template made. Unknown members are ignored, as in the reference.
+    pub(super) fn read(object: &Map<String, Value>) -> Result<Self, DescriptionError> {
+        let members = Members { place: String::new(), map: object };
+        // Dropping a constraint in silence would make a certificate that may do more than its template says.
+        if members.get("nameConstraints").is_some() {
+            return Err(members.wrong("nameConstraints", "nothing, since name constraints in templates are not supported"));
+        }
+        let mut sans = Vec::new();
+        for (member, kind) in [("dnsNames", "dns"), ("emailAddresses", "email"), ("ipAddresses", "ip"), ("uris", "uri")] {
+            for value in members.texts(member)? {
+                sans.push(San { kind: kind.to_owned(), value, asn1_value: None });
+            }
+        }
+        for entry in members.objects("sans")? {
+            sans.push(san(&entry)?);
+        }
+        Ok(Self {
+            subject: subject(&members)?,
+            raw_subject: members.octets("rawSubject")?.filter(|raw| !raw.is_empty()),
+            sans,
+            key_usage: key_usage(&members)?,
+            ext_key_usage: ext_key_usage(&members)?,
+            basic_constraints: basic_constraints(&members)?,
+            extensions: members.objects("extensions")?.iter().map(extension).collect::<Result<_, _>>()?,
+            ocsp_servers: members.texts("ocspServer")?,
+            issuing_certificate_urls: members.texts("issuingCertificateURL")?,
+            crl_distribution_points: members.texts("crlDistributionPoints")?,
+            policy_identifiers: members.oids("policyIdentifiers")?,
+        })
     }
 }
+
+fn subject(members: &Members<'_>) -> Result<NameInput, DescriptionError> {
+    let name = match members.get("subject") {
+        None => return Ok(NameInput::default()),
+        Some(Value::String(common_name)) => {
+            return Ok(NameInput { common_name: common_name.clone(), ..NameInput::default() });
+        }
+        Some(Value::Object(map)) => Members { place: "subject".to_owned(), map },
+        Some(_) => return Err(members.wrong("subject", "a text or an object")),
+    };
+    let mut extra_names = Vec::new();
+    for entry in name.objects("extraNames")? {
+        let oid = entry.text("type")?;
+        if der::asn1::ObjectIdentifier::new(&oid).is_err() {
+            return Err(entry.wrong("type", "an object identifier such as \"1.2.3\""));
+        }
+        extra_names.push((oid, entry.text("value")?));
+    }
+    Ok(NameInput {
+        country: name.texts("country")?,
+        organization: name.texts("organization")?,
+        organizational_unit: name.texts("organizationalUnit")?,
+        locality: name.texts("locality")?,
+        province: name.texts("province")?,
+        street_address: name.texts("streetAddress")?,
+        postal_code: name.texts("postalCode")?,
+        serial_number: name.text("serialNumber")?,
+        common_name: name.text("commonName")?,
+        extra_names,
+    })
+}
+
+fn san(entry: &Members<'_>) -> Result<San, DescriptionError> {
+    let value = entry.text("value")?;
+    let asn1_value = entry.get("asn1Value").cloned();
+    let kind = entry.text("type")?;
+    // The reference takes a name without a type for one to be guessed.
+    if kind.is_empty() || kind.eq_ignore_ascii_case("auto") {
+        return Ok(San::guess(&value));
+    }
+    if value.is_empty() && asn1_value.is_none() {
+        return Err(entry.wrong("value", "a name"));
+    }
+    let known = ["dns", "email", "ip", "uri"].into_iter().find(|known| kind.eq_ignore_ascii_case(known));
+    if known == Some("ip") && value.parse::<std::net::IpAddr>().is_err() {
+        return Err(entry.wrong("value", "an IP address"));
+    }
+    Ok(San { kind: known.map_or(kind, str::to_owned), value, asn1_value })
+}
+
+fn key_usage(members: &Members<'_>) -> Result<Vec<KeyUsageFlag>, DescriptionError> {
+    members
+        .texts("keyUsage")?
+        .iter()
+        .map(|name| match fold(name).as_str() {
+            "digitalsignature" => Ok(KeyUsageFlag::DigitalSignature),
+            "contentcommitment" | "nonrepudiation" => Ok(KeyUsageFlag::ContentCommitment),
+            "keyencipherment" => Ok(KeyUsageFlag::KeyEncipherment),
+            "dataencipherment" => Ok(KeyUsageFlag::DataEncipherment),
+            "keyagreement" => Ok(KeyUsageFlag::KeyAgreement),
+            "certsign" | "keycertsign" => Ok(KeyUsageFlag::CertSign),
+            "crlsign" => Ok(KeyUsageFlag::CrlSign),
+            "encipheronly" => Ok(KeyUsageFlag::EncipherOnly),
+            "decipheronly" => Ok(KeyUsageFlag::DecipherOnly),
+            _ => Err(DescriptionError {
+                field: "keyUsage".to_owned(),
+                expected: "names such as \"digitalSignature\"",
+                found: format!("\"{}\"", short(name)),
+            }),
+        })
+        .collect()
+}
+
+fn ext_key_usage(members: &Members<'_>) -> Result<Vec<String>, DescriptionError> {
+    let mut oids = Vec::new();
+    for name in members.texts("extKeyUsage")? {
+        let folded = fold(&name);
+        let oid = EXT_KEY_USAGES.iter().find(|(known, _)| *known == folded).map(|(_, oid)| *oid);
+        oids.push(oid.map(str::to_owned).ok_or_else(|| DescriptionError {
+            field: "extKeyUsage".to_owned(),
+            expected: "names such as \"serverAuth\"; others go into \"unknownExtKeyUsage\" as object identifiers",
+            found: format!("\"{}\"", short(&name)),
+        })?);
+    }
+    oids.extend(members.oids("unknownExtKeyUsage")?);
+    Ok(oids)
+}
+
+fn basic_constraints(members: &Members<'_>) -> Result<Option<BasicConstraintsOutput>, DescriptionError> {
+    let constraints = match members.get("basicConstraints") {
+        None => return Ok(None),
+        Some(Value::Object(map)) => Members { place: "basicConstraints".to_owned(), map },
+        Some(_) => return Err(members.wrong("basicConstraints", "an object")),
+    };
+    let is_ca = constraints.flag("isCA")?;
+    let length = match constraints.get("maxPathLen") {
+        None => 0,
+        Some(given) => given.as_i64().ok_or_else(|| constraints.wrong("maxPathLen", "a whole number"))?,
+    };
+    // As in the reference: absent means 0, negative means no limit, and only a CA has a path length.
+    let max_path_len = match u32::try_from(length) {
+        Ok(length) if is_ca => Some(length),
+        _ => None,
+    };
+    Ok(Some(BasicConstraintsOutput { is_ca, max_path_len }))
+}
+
+fn extension(entry: &Members<'_>) -> Result<ExtensionOutput, DescriptionError> {
+    let id = entry.text("id")?;
+    if der::asn1::ObjectIdentifier::new(&id).is_err() {
+        return Err(entry.wrong("id", "an object identifier such as \"1.2.3\""));
+    }
+    let value = entry.octets("value")?.ok_or_else(|| entry.wrong("value", "base64"))?;
+    Ok(ExtensionOutput { id, critical: entry.flag("critical")?, value })
+}
+
+/// An object that a template made, and where it stands.
+struct Members<'a> {
+    place: String,
+    map: &'a Map<String, Value>,
+}
+
+impl<'a> Members<'a> {
+    /// Go matches members without regard to case.
+    fn get(&self, name: &str) -> Option<&'a Value> {
+        self.map
+            .get(name)
+            .or_else(|| self.map.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value))
+            .filter(|value| !value.is_null())
+    }
+
+    fn wrong(&self, name: &str, expected: &'static str) -> DescriptionError {
+        let field = if self.place.is_empty() { name.to_owned() } else { format!("{}.{name}", self.place) };
+        let found = match self.get(name) {
+            None => "nothing".to_owned(),
+            Some(Value::Array(_)) => "a list".to_owned(),
+            Some(Value::Object(_)) => "an object".to_owned(),
+            Some(other) => short(&other.to_string()),
+        };
+        DescriptionError { field, expected, found }
+    }
+
+    fn text(&self, name: &str) -> Result<String, DescriptionError> {
+        match self.get(name) {
+            None => Ok(String::new()),
+            Some(Value::String(text)) => Ok(text.clone()),
+            Some(_) => Err(self.wrong(name, "a text")),
+        }
+    }
+
+    fn flag(&self, name: &str) -> Result<bool, DescriptionError> {
+        match self.get(name) {
+            None => Ok(false),
+            Some(Value::Bool(flag)) => Ok(*flag),
+            Some(_) => Err(self.wrong(name, "true or false")),
+        }
+    }
+
+    /// A list of texts, or one text.
+    fn texts(&self, name: &str) -> Result<Vec<String>, DescriptionError> {
+        match self.get(name) {
+            None => Ok(Vec::new()),
+            Some(Value::String(text)) if text.is_empty() => Ok(Vec::new()),
+            Some(Value::String(text)) => Ok(vec![text.clone()]),
+            Some(Value::Array(entries)) => entries
+                .iter()
+                .map(|entry| entry.as_str().map(str::to_owned))
+                .collect::<Option<_>>()
+                .ok_or_else(|| self.wrong(name, "a list of texts")),
+            Some(_) => Err(self.wrong(name, "a text or a list of texts")),
+        }
+    }
+
+    fn oids(&self, name: &str) -> Result<Vec<String>, DescriptionError> {
+        let oids = self.texts(name)?;
+        if oids.iter().any(|oid| der::asn1::ObjectIdentifier::new(oid).is_err()) {
+            return Err(self.wrong(name, "object identifiers such as \"1.2.3\""));
+        }
+        Ok(oids)
+    }
+
+    fn octets(&self, name: &str) -> Result<Option<Vec<u8>>, DescriptionError> {
+        use base64ct::{Base64, Encoding};
+        match self.get(name) {
+            None => Ok(None),
+            Some(value) => value
+                .as_str()
+                .and_then(|text| Base64::decode_vec(text).ok())
+                .map(Some)
+                .ok_or_else(|| self.wrong(name, "base64")),
+        }
+    }
+
+    fn objects(&self, name: &str) -> Result<Vec<Members<'a>>, DescriptionError> {
+        match self.get(name) {
+            None => Ok(Vec::new()),
+            Some(Value::Array(entries)) => entries
+                .iter()
+                .enumerate()
+                .map(|(index, entry)| match entry {
+                    Value::Object(map) => Ok(Members { place: format!("{name}[{index}]"), map }),
+                    _ => Err(self.wrong(name, "a list of objects")),
+                })
+                .collect(),
+            Some(_) => Err(self.wrong(name, "a list of objects")),
+        }
+    }
+}
+
+/// Names are compared without case, dashes, underscores and blanks.
+fn fold(name: &str) -> String {
+    name.chars().filter(|letter| !['-', '_', ' '].contains(letter)).flat_map(char::to_lowercase).collect()
+}
+
+fn short(text: &str) -> String {
+    text.chars().take(64).collect()
+}
+
+const EXT_KEY_USAGES: [(&str, &str); 14] = [
+    ("any", "2.5.29.37.0"),
+    ("serverauth", "1.3.6.1.5.5.7.3.1"),
+    ("clientauth", "1.3.6.1.5.5.7.3.2"),
+    ("codesigning", "1.3.6.1.5.5.7.3.3"),
+    ("emailprotection", "1.3.6.1.5.5.7.3.4"),
+    ("ipsecendsystem", "1.3.6.1.5.5.7.3.5"),
+    ("ipsectunnel", "1.3.6.1.5.5.7.3.6"),
+    ("ipsecuser", "1.3.6.1.5.5.7.3.7"),
+    ("timestamping", "1.3.6.1.5.5.7.3.8"),
+    ("ocspsigning", "1.3.6.1.5.5.7.3.9"),
+    ("microsoftservergatedcrypto", "1.3.6.1.4.1.311.10.3.3"),
+    ("netscapeservergatedcrypto", "2.16.840.1.113730.4.1"),
+    ("microsoftcommercialcodesigning", "1.3.6.1.4.1.311.2.1.22"),
+    ("microsoftkernelcodesigning", "1.3.6.1.4.1.311.61.1.1"),
+];
