@@ -201,3 +201,72 @@ impl Lifetimes {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn minutes(n: i64) -> Option<SignedDuration> {
+        Some(SignedDuration::from_mins(n))
+    }
+
+    #[test]
+    fn absent_claims_are_the_defaults_of_the_reference() {
+        let claims = Claims::default().over(&Claims::default());
+        assert_eq!(claims, EffectiveClaims::default());
+        assert_eq!(claims.min_tls_duration, SignedDuration::from_mins(5));
+        assert_eq!(claims.max_tls_duration, SignedDuration::from_hours(24));
+        assert_eq!(claims.default_user_ssh_duration, SignedDuration::from_hours(16));
+        assert_eq!(claims.max_host_ssh_duration, SignedDuration::from_hours(720));
+        assert!(!claims.disable_renewal && !claims.enable_ssh_ca);
+        assert_eq!(claims.validate(), Ok(()));
+    }
+
+    #[test]
+    fn own_claims_go_over_global_ones() {
+        let global = Claims {
+            max_tls_duration: minutes(600),
+            default_tls_duration: minutes(60),
+            disable_renewal: Some(true),
+            enable_ssh_ca: Some(true),
+            ..Claims::default()
+        };
+        let own = Claims { max_tls_duration: minutes(90), disable_renewal: Some(false), ..Claims::default() };
+        let claims = own.over(&global);
+        assert_eq!(Some(claims.max_tls_duration), minutes(90));
+        assert_eq!(Some(claims.default_tls_duration), minutes(60));
+        assert!(!claims.disable_renewal);
+        assert!(claims.enable_ssh_ca);
+    }
+
+    #[test]
+    fn a_default_set_alone_moves_the_limit_that_it_would_break() {
+        let long = Claims { default_tls_duration: minutes(60 * 48), ..Claims::default() }.over(&Claims::default());
+        assert_eq!(Some(long.max_tls_duration), minutes(60 * 48));
+        let short = Claims { default_tls_duration: minutes(1), ..Claims::default() }.over(&Claims::default());
+        assert_eq!(Some(short.min_tls_duration), minutes(1));
+        assert_eq!(Some(short.max_tls_duration), minutes(60 * 24));
+        assert_eq!((long.validate(), short.validate()), (Ok(()), Ok(())));
+    }
+
+    #[test]
+    fn contradictions_are_named() {
+        let verdict = |claims: Claims| claims.over(&Claims::default()).validate();
+        assert_eq!(
+            verdict(Claims { min_tls_duration: minutes(0), ..Claims::default() }),
+            Err(ClaimsError::NotPositive { claim: "minTLSCertDuration" })
+        );
+        assert_eq!(
+            verdict(Claims { min_tls_duration: minutes(60), max_tls_duration: minutes(30), ..Claims::default() }),
+            Err(ClaimsError::WrongOrder { greater: "maxTLSCertDuration", smaller: "minTLSCertDuration" })
+        );
+        assert_eq!(
+            verdict(Claims { max_tls_duration: minutes(30), ..Claims::default() }),
+            Err(ClaimsError::WrongOrder { greater: "maxTLSCertDuration", smaller: "defaultTLSCertDuration" })
+        );
+        assert_eq!(
+            verdict(Claims { min_host_ssh_duration: minutes(99_999), ..Claims::default() }),
+            Err(ClaimsError::WrongOrder { greater: "maxHostSSHCertDuration", smaller: "minHostSSHCertDuration" })
+        );
+    }
+}

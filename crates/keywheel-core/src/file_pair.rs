@@ -99,6 +99,60 @@ pub enum DiscardReason {
 }
 
 /// Decides what a start must do.
-pub fn recover(_journal: Option<&Journal>, _observed: &Observed) -> Recovery {
-    todo!()
+pub fn recover(journal: Option<&Journal>, observed: &Observed) -> Recovery {
+    match journal {
+        // The key is written before the journal, and the CA is asked after it.
+        None if observed.pending => Recovery::Discard(DiscardReason::NeverRequested),
+        None => Recovery::Nothing,
+        Some(Journal::Requested(request)) => recover_requested(request, observed),
+        Some(Journal::Issued { request, certificate }) => recover_issued(request, *certificate, observed),
+    }
 }
+
+fn recover_requested(request: &Request, observed: &Observed) -> Recovery {
+    if replaced_by_others(request, None, &observed.targets) {
+        return Recovery::Discard(DiscardReason::ReplacedByOthers);
+    }
+    if holds_new_key(request, observed) { Recovery::Resume } else { Recovery::Discard(DiscardReason::NewKeyLost) }
+}
+
+fn recover_issued(request: &Request, certificate: CertificateDigest, observed: &Observed) -> Recovery {
+    let targets = &observed.targets;
+    if replaced_by_others(request, Some(certificate), targets) {
+        return Recovery::Discard(DiscardReason::ReplacedByOthers);
+    }
+    let install_key = targets.key != Some(request.new_key);
+    let install_certificate = targets.certificate.map(|seen| seen.digest) != Some(certificate);
+    let key_at_hand = !install_key || observed.pending_key == Some(request.new_key);
+    let certificate_at_hand =
+        !install_certificate || observed.pending_certificate.is_some_and(|pending| pending.digest == certificate);
+    if key_at_hand && certificate_at_hand {
+        return Recovery::Finish { install_key, install_certificate };
+    }
+    // Half of the new pair is gone, which the order of writing rules out, but a damaged disk does not.
+    let untouched = *targets == request.before;
+    match (untouched, key_at_hand) {
+        // The CA still knows the answer for this key.
+        (true, true) => Recovery::Resume,
+        (true, false) => Recovery::Discard(DiscardReason::NewKeyLost),
+        (false, _) => Recovery::Stuck,
+    }
+}
+
+/// Whether the new key exists anywhere: pending, or already in the target where the user brought the key.
+fn holds_new_key(request: &Request, observed: &Observed) -> bool {
+    observed.pending_key == Some(request.new_key) || observed.targets.key == Some(request.new_key)
+}
+
+/// Whether the targets hold a certificate that this replacement has neither found nor made, with its key beside it.
+///
+/// A strange certificate without its key is not a pair: it is not worth keeping over the new one.
+fn replaced_by_others(request: &Request, made: Option<CertificateDigest>, targets: &Targets) -> bool {
+    let Some(seen) = targets.certificate else { return false };
+    let known =
+        request.before.certificate.map(|before| before.digest) == Some(seen.digest) || made == Some(seen.digest);
+    !known && targets.key == Some(seen.key) && seen.key != request.new_key
+}
+
+#[cfg(test)]
+mod tests;

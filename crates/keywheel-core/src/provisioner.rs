@@ -154,3 +154,49 @@ const TYPES: [(&str, u8); 11] = [
     ("SCEP", 10),
     ("Nebula", 11),
 ];
+
+#[cfg(test)]
+mod tests {
+    use alloc::borrow::ToOwned;
+
+    use super::*;
+
+    fn provisioner(kind: ProvisionerKind) -> Provisioner {
+        Provisioner {
+            name: "ops@lab".to_owned(),
+            kind,
+            claims: Claims::default(),
+            rekey: RekeyPolicy::default(),
+            name_policy: NamePolicy::default(),
+            x509_template: None,
+            x509_template_data: None,
+        }
+    }
+
+    #[test]
+    fn each_kind_has_its_identifier_and_number() {
+        let jwk = ProvisionerKind::Jwk { kid: "k1".to_owned(), encrypted_key: None, public_jwk_json: "{}".to_owned() };
+        let table = [
+            (jwk, "ops@lab:k1", "k1", Some(1)),
+            (ProvisionerKind::X5c { roots_der: Vec::new() }, "x5c/ops@lab", "", Some(7)),
+            (ProvisionerKind::Sshpop, "sshpop/ops@lab", "", Some(9)),
+            (ProvisionerKind::Other { type_name: "ACME".to_owned() }, "acme/ops@lab", "", Some(6)),
+            (ProvisionerKind::Other { type_name: "Quantum".to_owned() }, "quantum/ops@lab", "", None),
+        ];
+        for (kind, id, credential, number) in table {
+            let provisioner = provisioner(kind);
+            assert_eq!(provisioner.id(), id);
+            assert_eq!(provisioner.credential_id(), credential);
+            assert_eq!(provisioner.kind.type_number(), number);
+        }
+    }
+
+    #[test]
+    fn type_numbers_and_names_are_each_others_inverse() {
+        for number in 1..=11_u8 {
+            let name = type_name(i64::from(number)).unwrap();
+            assert_eq!(type_number(&name.to_lowercase()), Some(number));
+        }
+        assert_eq!((type_name(0), type_name(12), type_name(-1)), (None, None, None));
+    }
+}

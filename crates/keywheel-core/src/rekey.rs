@@ -1,6 +1,6 @@
 //! The CA's decision about a request to replace a certificate: answer again, issue, or refuse.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::fingerprint::KeyDigest;
 use crate::provisioner::AfterRekey;
@@ -144,14 +144,88 @@ pub struct RenewFacts {
 }
 
 /// Decides a rekey.
-pub fn decide(_facts: &RekeyFacts) -> RekeyDecision {
-    todo!()
+pub fn decide(facts: &RekeyFacts) -> RekeyDecision {
+    if facts.new_key_is_old_key {
+        return RekeyDecision::Refuse(RekeyRefusal::SameKey);
+    }
+    // The answer to a lost reply comes before all other doubts: it makes no new certificate, and its owner may have
+    // nothing else left. Even the old certificate's end or its supersession by this very answer do not matter.
+    if let Some(earlier) = facts.same_request {
+        return answer_again(facts, earlier);
+    }
+    if let Err(refusal) = replaceable(facts.now, &facts.old, facts.allow_after_expiry, facts.renewal_disabled) {
+        return RekeyDecision::Refuse(refusal);
+    }
+    if facts.new_key_certified_before {
+        return RekeyDecision::Refuse(RekeyRefusal::KeyCertifiedBefore);
+    }
+    let revoke_unseen_successor = match (facts.after, facts.old.successor) {
+        (AfterRekey::OldStays, _) | (_, None) => None,
+        (_, Some(successor)) if successor.seen => {
+            return RekeyDecision::Refuse(RekeyRefusal::Superseded { serial: successor.serial });
+        }
+        (_, Some(successor)) => Some(successor.serial),
+    };
+    RekeyDecision::Issue { revoke_unseen_successor, old_revocation: due(facts.now, facts.after) }
 }
 
 /// Decides a renewal.
 ///
 /// A certificate that a rekey has superseded is not renewed, unless old certificates stay: the renewed one would
 /// carry the old key past the revocation that the rekey promised.
-pub fn decide_renewal(_facts: &RenewFacts) -> Result<(), RekeyRefusal> {
-    todo!()
+pub fn decide_renewal(facts: &RenewFacts) -> Result<(), RekeyRefusal> {
+    replaceable(facts.now, &facts.old, facts.allow_after_expiry, facts.renewal_disabled)?;
+    match (facts.after, facts.old.successor) {
+        (AfterRekey::OldStays, _) | (_, None) => Ok(()),
+        (_, Some(successor)) => Err(RekeyRefusal::Superseded { serial: successor.serial }),
+    }
 }
+
+fn answer_again(facts: &RekeyFacts, earlier: EarlierAnswer) -> RekeyDecision {
+    // An answer that is dead itself helps nobody; its key stays burnt.
+    if earlier.revoked || earlier.not_after < facts.now {
+        return RekeyDecision::Refuse(RekeyRefusal::KeyCertifiedBefore);
+    }
+    match facts.old.revoked {
+        None => RekeyDecision::Replay { serial: earlier.serial },
+        Some(ReasonCode::Superseded) if facts.old.successor.is_some_and(|newest| newest.serial == earlier.serial) => {
+            RekeyDecision::Replay { serial: earlier.serial }
+        }
+        Some(reason) => RekeyDecision::Refuse(RekeyRefusal::Revoked { reason }),
+    }
+}
+
+fn replaceable(
+    now: Timestamp,
+    old: &OldCertificate,
+    allow_after_expiry: bool,
+    disabled: bool,
+) -> Result<(), RekeyRefusal> {
+    if let Some(reason) = old.revoked {
+        return Err(RekeyRefusal::Revoked { reason });
+    }
+    if disabled {
+        return Err(RekeyRefusal::Disabled);
+    }
+    if now < old.validity.not_before {
+        return Err(RekeyRefusal::NotYetValid { not_before: old.validity.not_before });
+    }
+    if now > old.validity.not_after && !allow_after_expiry {
+        return Err(RekeyRefusal::Expired { not_after: old.validity.not_after });
+    }
+    Ok(())
+}
+
+fn due(now: Timestamp, after: AfterRekey) -> Option<Due> {
+    let (delay, when_successor_seen) = match after {
+        AfterRekey::OldStays => return None,
+        AfterRekey::RevokeAfterOverlap(overlap) => (overlap, false),
+        AfterRekey::RevokeWhenSuccessorSeen { at_latest } => (at_latest, true),
+    };
+    // A delay that is configured beyond the calendar means "never" in practice; a negative one means "now".
+    let at = now.checked_add(delay.max(SignedDuration::ZERO)).unwrap_or(Timestamp::MAX);
+    Some(Due { at, when_successor_seen })
+}
+
+#[cfg(test)]
+mod tests;

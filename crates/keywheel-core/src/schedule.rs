@@ -28,30 +28,106 @@ pub enum Timing {
     Every(SignedDuration),
 }
 
+/// The least time between two rekeys of one daemon, and between two tries.
+pub const FLOOR: SignedDuration = SignedDuration::from_secs(1);
+
+/// The longest sleep before the wall clock is read again.
+pub const LONGEST_SLEEP: SignedDuration = SignedDuration::from_secs(30);
+
+/// The longest back-off between two tries.
+pub const LONGEST_BACKOFF: SignedDuration = SignedDuration::from_mins(10);
+
+const FIRST_BACKOFF: SignedDuration = SignedDuration::from_secs(10);
+
 /// Whether a one-shot run with `--expires-in` rekeys. `seed` is chance.
-pub fn gate(_now: Timestamp, _not_after: Timestamp, _expires_in: Option<SignedDuration>, _seed: u64) -> Gate {
-    todo!()
+///
+/// Up to a twentieth of `expires_in` is added by chance, so that many machines with one timer do not come together.
+pub fn gate(now: Timestamp, not_after: Timestamp, expires_in: Option<SignedDuration>, seed: u64) -> Gate {
+    let Some(expires_in) = expires_in.filter(SignedDuration::is_positive) else {
+        return Gate::Due;
+    };
+    let remaining = not_after.duration_since(now);
+    if remaining > expires_in.saturating_add(part(expires_in / 20, seed)) {
+        Gate::NotYet { remaining }
+    } else {
+        Gate::Due
+    }
 }
 
 /// The moment of a daemon's next rekey. `last_success` is the moment of its last one in this run; `seed` is chance.
+///
+/// It lies before the end of the validity wherever that is possible. A certificate that is due as soon as it is
+/// issued (a lead longer than its validity, or clocks that disagree) does not make the daemon spin: between two
+/// successes lies at least a twentieth of the validity, or half of what remains if that is less.
 pub fn next_rekey(
-    _now: Timestamp,
-    _validity: Validity,
-    _timing: Timing,
-    _last_success: Option<Timestamp>,
-    _seed: u64,
+    now: Timestamp,
+    validity: Validity,
+    timing: Timing,
+    last_success: Option<Timestamp>,
+    seed: u64,
 ) -> Timestamp {
-    todo!()
+    let length = validity.length().max(SignedDuration::ZERO);
+    let remaining = validity.not_after.duration_since(now);
+    let twentieth = length / 20;
+    let delay = match timing {
+        Timing::Every(period) if period.is_positive() => {
+            // The last twentieth is kept for tries that fail.
+            if remaining <= period { SignedDuration::ZERO } else { period.min(remaining.saturating_sub(twentieth)) }
+        }
+        _ => {
+            let lead = match timing {
+                Timing::BeforeExpiry(lead) if lead.is_positive() => lead,
+                _ => length / 3,
+            };
+            let latest = remaining.saturating_sub(lead);
+            if latest < twentieth { part(latest, seed) } else { latest.saturating_sub(part(twentieth, seed)) }
+        }
+    };
+    let wanted = later(now, delay.max(SignedDuration::ZERO));
+    match last_success {
+        // A success that the clock puts into the future is one before the clock was set back: it happened just now.
+        Some(success) => wanted.max(later(success.min(now), pause_after_success(twentieth, remaining))),
+        None => wanted,
+    }
 }
 
 /// The moment of the next try after `failures` failed ones in a row (1 after the first). `seed` is chance.
-pub fn next_retry(_now: Timestamp, _not_after: Timestamp, _failures: u32, _seed: u64) -> Timestamp {
-    todo!()
+///
+/// The pause doubles from 10 seconds to 10 minutes, half of it by chance, and is never more than a quarter of what
+/// remains, so that several tries still fit before the end.
+pub fn next_retry(now: Timestamp, not_after: Timestamp, failures: u32, seed: u64) -> Timestamp {
+    let doublings = failures.saturating_sub(1).min(6);
+    let mut pause = (FIRST_BACKOFF * (1_i32 << doublings)).min(LONGEST_BACKOFF);
+    let remaining = not_after.duration_since(now);
+    if remaining.is_positive() {
+        pause = pause.min(remaining / 4);
+    }
+    let half = pause / 2;
+    later(now, half.saturating_add(part(half, seed)).max(FLOOR))
 }
 
 /// How long to sleep towards `due` before the wall clock is read again; zero when it is due.
 ///
 /// Never long: a suspended machine or a set clock is noticed at the next look.
-pub fn sleep_towards(_now: Timestamp, _due: Timestamp) -> SignedDuration {
-    todo!()
+pub fn sleep_towards(now: Timestamp, due: Timestamp) -> SignedDuration {
+    due.duration_since(now).clamp(SignedDuration::ZERO, LONGEST_SLEEP)
 }
+
+fn pause_after_success(twentieth: SignedDuration, remaining: SignedDuration) -> SignedDuration {
+    let pause = twentieth.clamp(FLOOR, SignedDuration::from_hours(1));
+    if remaining.is_positive() { pause.min((remaining / 2).max(FLOOR)) } else { pause }
+}
+
+/// A share of `whole` from nothing to just below all of it, by `seed`; nothing of nothing.
+fn part(whole: SignedDuration, seed: u64) -> SignedDuration {
+    let nanoseconds = u128::try_from(whole.as_nanos().min(i128::from(i64::MAX))).unwrap_or(0);
+    // At most i64::MAX times a fraction below one.
+    SignedDuration::from_nanos(i64::try_from((nanoseconds * u128::from(seed)) >> 64).unwrap_or(0))
+}
+
+fn later(at: Timestamp, delay: SignedDuration) -> Timestamp {
+    at.checked_add(delay).unwrap_or(Timestamp::MAX)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,9 @@
 //! The claims of one-time tokens: who issued them, for what, and when; the signature is judged by whoever parsed it.
 
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::net::Ipv6Addr;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -105,17 +107,98 @@ pub enum TokenRefusal {
 
 /// The audiences that are accepted for a purpose: every route under every DNS name of the CA, with the fragment that
 /// names the provisioner where there is one (such as `x5c/name`).
-pub fn audiences(_dns_names: &[String], _purpose: Purpose, _fragment: Option<&str>) -> Vec<String> {
-    todo!()
+///
+/// A name may carry a port and may be an IPv6 address with or without brackets.
+pub fn audiences(dns_names: &[String], purpose: Purpose, fragment: Option<&str>) -> Vec<String> {
+    let paths: &[&str] = match purpose {
+        Purpose::Sign => &["/1.0/sign", "/sign", "/1.0/ssh/sign", "/ssh/sign"],
+        Purpose::Renew => &["/1.0/renew", "/renew"],
+        Purpose::Rekey => &["/1.0/rekey", "/rekey"],
+        Purpose::Revoke => &["/1.0/revoke", "/revoke"],
+        Purpose::SshSign => &["/1.0/ssh/sign", "/ssh/sign", "/1.0/sign", "/sign"],
+        Purpose::SshRenew => &["/1.0/ssh/renew", "/ssh/renew"],
+        Purpose::SshRekey => &["/1.0/ssh/rekey", "/ssh/rekey"],
+        Purpose::SshRevoke => &["/1.0/ssh/revoke", "/ssh/revoke"],
+    };
+    let suffix = fragment.map(|fragment| format!("#{fragment}")).unwrap_or_default();
+    let mut accepted = Vec::with_capacity(dns_names.len() * paths.len());
+    for name in dns_names {
+        let host = if name.parse::<Ipv6Addr>().is_ok() { format!("[{name}]") } else { name.clone() };
+        accepted.extend(paths.iter().map(|path| format!("https://{host}{path}{suffix}")));
+    }
+    accepted
 }
 
 /// Whether two audience URLs are the same; the port and the case of scheme and host do not count.
-pub fn same_audience(_a: &str, _b: &str) -> bool {
-    todo!()
+pub fn same_audience(a: &str, b: &str) -> bool {
+    match (split_url(a), split_url(b)) {
+        (Some(a), Some(b)) => {
+            a.scheme.eq_ignore_ascii_case(b.scheme) && a.host.eq_ignore_ascii_case(b.host) && a.rest == b.rest
+        }
+        _ => a == b,
+    }
 }
 
 /// Judges the claims; gives the moment after which the token is certainly refused, up to which its use must be
 /// remembered.
-pub fn check(_claims: &TokenClaims, _rules: &TokenRules<'_>) -> Result<Timestamp, TokenRefusal> {
-    todo!()
+pub fn check(claims: &TokenClaims, rules: &TokenRules<'_>) -> Result<Timestamp, TokenRefusal> {
+    if rules.issuer.is_some_and(|issuer| issuer != claims.issuer) {
+        return Err(TokenRefusal::Issuer { issuer: claims.issuer.clone() });
+    }
+    let named = |accepted: &String| claims.audience.iter().any(|audience| same_audience(audience, accepted));
+    if !rules.audiences.iter().any(named) {
+        return Err(TokenRefusal::Audience { audience: claims.audience.clone() });
+    }
+    if claims.subject.is_empty() {
+        return Err(TokenRefusal::NoSubject);
+    }
+    let Some(expires_at) = claims.expires_at else {
+        return Err(TokenRefusal::NoExpiry);
+    };
+    let refused_after = expires_at.checked_add(LEEWAY).unwrap_or(Timestamp::MAX);
+    if rules.now > refused_after {
+        return Err(TokenRefusal::Expired { expires_at });
+    }
+    let soon = rules.now.checked_add(LEEWAY).unwrap_or(Timestamp::MAX);
+    if let Some(not_before) = claims.not_before.filter(|not_before| *not_before > soon) {
+        return Err(TokenRefusal::NotYetValid { not_before });
+    }
+    if let Some(issued_at) = claims.issued_at.filter(|issued_at| *issued_at > soon) {
+        return Err(TokenRefusal::IssuedInFuture { issued_at });
+    }
+    if let Some(max) = rules.max_lifetime {
+        // Without iat or nbf the rest of its life is all that is known of it.
+        let start = claims.issued_at.or(claims.not_before).unwrap_or(rules.now);
+        if expires_at.duration_since(start) > max {
+            return Err(TokenRefusal::LivesTooLong);
+        }
+    }
+    Ok(refused_after)
 }
+
+struct Url<'a> {
+    scheme: &'a str,
+    host: &'a str,
+    /// Path, query and fragment, as written.
+    rest: &'a str,
+}
+
+fn split_url(url: &str) -> Option<Url<'_>> {
+    let (scheme, after_scheme) = url.split_once("://")?;
+    let (authority, rest) = after_scheme.split_at(after_scheme.find(['/', '?', '#']).unwrap_or(after_scheme.len()));
+    // Credentials before the host would let one URL pass for another.
+    if authority.contains('@') {
+        return None;
+    }
+    let host = match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
+        // The last colon belongs to an address in brackets.
+        Some(_) if authority.ends_with(']') => authority,
+        Some(_) => return None,
+        None => authority,
+    };
+    Some(Url { scheme, host, rest })
+}
+
+#[cfg(test)]
+mod tests;

@@ -198,3 +198,6 @@ fn whole_duration(duration: SignedDuration) -> SignedDuration {
 fn after(start: Timestamp, delay: SignedDuration) -> Result<Timestamp, ValidityRefusal> {
     start.checked_add(delay).map(whole_second).map_err(|_| ValidityRefusal::BeyondCalendar)
 }
+
+#[cfg(test)]
+mod tests;
