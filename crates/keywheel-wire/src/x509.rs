@@ -9,6 +9,8 @@ pub mod extension;
 pub mod facts;
 pub mod inspect;
 pub mod name;
+#[cfg(test)]
+mod openssl;
 pub mod oid;
 pub mod request;
 pub mod tbs;

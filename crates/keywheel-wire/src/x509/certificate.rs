@@ -64,6 +64,9 @@ pub enum SignatureError {
 impl Certificate {
     /// From its whole encoding, which is kept.
     pub fn from_der(der: &[u8]) -> Result<Self, Malformed> {
+        if der.len() > MAX_CERTIFICATE {
+            return Err(Malformed::new("certificate", "it is too long"));
+        }
         let (tbs, algorithm, signature) = split_signed(der, "certificate")?;
         Ok(Self {
             der: der.to_vec(),
@@ -250,6 +253,201 @@ pub(crate) fn split_signed<'a>(der: &'a [u8], what: &'static str) -> Result<(&'a
     Ok((tbs, algorithm, signature))
 }
 
+/// One CA certificate with thousands of names still fits; nothing honest is larger.
+const MAX_CERTIFICATE: usize = 256 * 1024;
+
 /// Bundles of system roots have a few hundred.
 const MAX_CHAIN: usize = 1000;
 const PEM_LABEL: &str = "CERTIFICATE";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::signer::Signer;
+    use crate::x509::openssl::{Judge, KINDS, Key, contains};
+    use crate::x509::tbs::TbsBuilder;
+    use crate::x509::{extension, oid};
+    use proptest::prelude::*;
+
+    /// A certificate whose parts are given as raw bytes, for what no honest tool would write.
+    fn raw(key: &Key, parts: &[&[u8]]) -> Vec<u8> {
+        let scheme = SignatureScheme::default_for(key.kind());
+        let tbs = tlv::sequence(parts);
+        assemble(&tbs, scheme, &key.sign(scheme, &tbs).unwrap())
+    }
+
+    const VERSION_3: &[u8] = &[0xa0, 3, 2, 1, 2];
+    const SERIAL: &[u8] = &[2, 2, 0, 0x85];
+    const TIMES: &[u8] = b"\x30\x1e\x17\x0d260101000000Z\x17\x0d360101000000Z";
+    /// SET members in the wrong order.
+    const UNSORTED_NAME: &[u8] =
+        b"\x30\x1a\x31\x18\x30\x0a\x06\x03\x55\x04\x0b\x0c\x03zzz\x30\x0a\x06\x03\x55\x04\x03\x13\x03svc";
+    /// keyUsage with an explicit FALSE, and an unknown extension with the TRUE of careless encoders.
+    const ODD_EXTENSIONS: &[u8] = b"\xa3\x21\x30\x1f\x30\x0e\x06\x03\x55\x1d\x0f\x01\x01\x00\x04\x04\x03\x02\x07\x80\
+        \x30\x0d\x06\x03\x2a\x03\x04\x01\x01\x01\x04\x03\xde\xad\xbe";
+
+    #[test]
+    fn odd_certificates_are_read_and_their_extensions_written_again_byte_for_byte() {
+        let key = Judge::new().key("k", KINDS[0]);
+        let algorithm = SignatureScheme::EcdsaSha256.algorithm_identifier();
+        let spki = key.public_key();
+        let general = b"\x30\x22\x18\x0f20260101000000Z\x18\x0f20360101000000Z";
+        let variants: [&[&[u8]]; 5] = [
+            &[VERSION_3, SERIAL, algorithm, UNSORTED_NAME, TIMES, UNSORTED_NAME, spki, ODD_EXTENSIONS],
+            &[VERSION_3, SERIAL, algorithm, UNSORTED_NAME, general, UNSORTED_NAME, spki, ODD_EXTENSIONS],
+            // A version 1 that is spelt out, and none.
+            &[&[0xa0, 3, 2, 1, 0], SERIAL, algorithm, UNSORTED_NAME, TIMES, UNSORTED_NAME, spki],
+            &[SERIAL, algorithm, UNSORTED_NAME, TIMES, UNSORTED_NAME, spki],
+            // A padded serial number.
+            &[VERSION_3, &[2, 3, 0, 0, 5], algorithm, UNSORTED_NAME, TIMES, UNSORTED_NAME, spki, ODD_EXTENSIONS],
+        ];
+        for parts in variants {
+            let der = raw(&key, parts);
+            let one = Certificate::from_der(&der).unwrap();
+            assert_eq!(one.der(), der);
+            assert_eq!(one.tbs(), tlv::sequence(parts));
+            assert_eq!(one.not_before().to_string(), "2026-01-01T00:00:00Z");
+            assert_eq!(one.subject().as_der(), UNSORTED_NAME);
+            assert_eq!(one.subject().common_name().as_deref(), Some("svc"));
+            one.verify_signed_by(spki).unwrap();
+            let again = TbsBuilder {
+                serial: one.serial(),
+                scheme: SignatureScheme::EcdsaSha256,
+                issuer: one.issuer().clone(),
+                not_before: one.not_before(),
+                not_after: one.not_after(),
+                subject: one.subject().clone(),
+                spki: one.spki().to_vec(),
+                extensions: one.extensions().to_vec(),
+            }
+            .build()
+            .unwrap();
+            assert!(contains(&again, UNSORTED_NAME));
+            for extension in one.extensions() {
+                assert!(contains(ODD_EXTENSIONS, extension.tlv()));
+                assert!(contains(&again, extension.tlv()));
+            }
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_a_certificate_is_refused_with_its_reason() {
+        let key = Judge::new().key("k", KINDS[0]);
+        let algorithm = SignatureScheme::EcdsaSha256.algorithm_identifier();
+        let spki = key.public_key();
+        let long_serial = tlv::tlv(tlv::INTEGER, &[1; 21]);
+        let name = UNSORTED_NAME;
+        let cases: [(&[&[u8]], &str); 7] = [
+            (
+                &[VERSION_3, &long_serial, algorithm, name, TIMES, name, spki],
+                "its serial number has no or more than 20 octets",
+            ),
+            (&[VERSION_3, &[2, 1, 0x80], algorithm, name, TIMES, name, spki], "its serial number is negative"),
+            (&[&[0xa0, 3, 2, 1, 3], SERIAL, algorithm, name, TIMES, name, spki], "its version is unknown"),
+            (&[VERSION_3, SERIAL, algorithm, name, TIMES, name], "an element is missing"),
+            (&[VERSION_3, SERIAL, algorithm, name, TIMES, name, spki, &[5, 0]], "unexpected bytes at the end"),
+            (&[VERSION_3, SERIAL, algorithm, name, &[0x30, 0], name, spki], "an element is missing"),
+            (&[VERSION_3, SERIAL, algorithm, &[0x30, 2, 0x31, 0], TIMES, name, spki], "a relative name is empty"),
+        ];
+        for (parts, problem) in cases {
+            assert_eq!(Certificate::from_der(&raw(&key, parts)).unwrap_err().problem, problem);
+        }
+        let good = raw(&key, &[VERSION_3, SERIAL, algorithm, name, TIMES, name, spki]);
+        let trailing = [&good[..], &[0]].concat();
+        assert_eq!(Certificate::from_der(&trailing).unwrap_err().problem, "unexpected bytes at the end");
+    }
+
+    #[test]
+    fn two_algorithms_in_one_certificate_are_refused() {
+        let key = Judge::new().key("k", KINDS[0]);
+        let other = SignatureScheme::EcdsaSha384.algorithm_identifier();
+        let der = raw(&key, &[VERSION_3, SERIAL, other, UNSORTED_NAME, TIMES, UNSORTED_NAME, key.public_key()]);
+        let one = Certificate::from_der(&der).unwrap();
+        assert_eq!(one.verify_signed_by(key.public_key()), Err(SignatureError::AlgorithmsDiffer));
+    }
+
+    #[test]
+    fn certificates_that_openssl_makes_say_the_same_to_us() {
+        let judge = Judge::new();
+        judge.write("c.cnf", "[req]\nprompt=no\ndistinguished_name=dn\n[dn]\nC=CH\nO=Läb\nCN=svc\n");
+        for kind in KINDS {
+            let key = judge.key("k", kind);
+            judge.accepts(
+                "req -x509 -utf8 -config c.cnf -key k.key -days 30 -set_serial 0x7f00000000000000000000000000000000000001 \
+                 -out c.crt -addext basicConstraints=critical,CA:TRUE,pathlen:3 -addext keyUsage=keyCertSign,cRLSign \
+                 -addext extendedKeyUsage=clientAuth,emailProtection -addext subjectAltName=DNS:a.lab,IP:10.1.2.3 \
+                 -addext nameConstraints=permitted;DNS:lab,excluded;IP:10.0.0.0/255.0.0.0 \
+                 -addext crlDistributionPoints=URI:http://ca.lab/crl \
+                 -addext subjectKeyIdentifier=hash -addext authorityKeyIdentifier=keyid:always",
+            );
+            let one = Certificate::from_pem(&judge.read("c.crt")).unwrap();
+            one.verify_signed_by(key.public_key()).unwrap();
+            assert!(one.is_self_issued());
+            assert_eq!(one.subject().to_string(), "CN=svc,O=Läb,C=CH");
+            assert_eq!(one.serial().to_hex(), "7f00000000000000000000000000000000000001");
+            let parts = one.parts();
+            let constraints = parts.basic_constraints().unwrap().unwrap();
+            assert_eq!((constraints.ca, constraints.path_len), (true, Some(3)));
+            assert_eq!(parts.key_usage().unwrap().unwrap().names(), ["keyCertSign", "cRLSign"]);
+            let usages = [oid::CLIENT_AUTH, oid::EMAIL_PROTECTION];
+            assert_eq!(parts.extended_key_usage().unwrap().unwrap(), usages);
+            let names = one.subject_alt_names().unwrap();
+            assert_eq!(names, [GeneralName::from_text("a.lab"), GeneralName::from_text("10.1.2.3")]);
+            let constraints = parts.name_constraints().unwrap().unwrap();
+            assert_eq!(constraints.permitted.dns, ["lab"]);
+            assert_eq!(constraints.excluded.ip, [("10.0.0.0".parse().unwrap(), "255.0.0.0".parse().unwrap())]);
+            let written = constraints.extension().unwrap();
+            assert_eq!(written.value(), one.extension(&oid::NAME_CONSTRAINTS).unwrap().value());
+            assert_eq!(parts.crl_distribution_points().unwrap(), ["http://ca.lab/crl"]);
+            let identifier = extension::key_identifier::of_key(one.spki()).unwrap();
+            assert_eq!(parts.subject_key_id().unwrap().unwrap(), identifier);
+            assert_eq!(parts.authority_key_id().unwrap().unwrap(), identifier);
+            let fingerprint =
+                judge.accepts("x509 -in c.crt -noout -fingerprint -sha256").replace(':', "").to_lowercase();
+            assert!(fingerprint.contains(&one.digest().to_string()), "{fingerprint}");
+        }
+    }
+
+    #[test]
+    fn a_bundle_keeps_its_order_and_skips_what_is_no_certificate() {
+        let judge = Judge::new();
+        let (_, one) = judge.root("one", KINDS[0], &[]);
+        let (_, two) = judge.root("two", KINDS[3], &[]);
+        let text =
+            format!("hello\n{}# DH\n{}{}", two.to_pem(), pem::encode("DH PARAMETERS", &[1]).as_str(), one.to_pem());
+        assert_eq!(Certificate::chain_from_pem(text.as_bytes()).unwrap(), [two.clone(), one.clone()]);
+        assert_eq!(Certificate::from_pem(one.der()).unwrap(), one);
+        assert_eq!(chain_to_pem(&[one.clone(), two.clone()]), format!("{}{}", one.to_pem(), two.to_pem()));
+        assert!(matches!(Certificate::from_pem(b"nothing"), Err(CertificateError::None)));
+        let broken = format!("{}{}", one.to_pem(), pem::encode("CERTIFICATE", &[0x30, 0]).as_str());
+        let error = Certificate::chain_from_pem(broken.as_bytes()).unwrap_err();
+        assert!(matches!(error, CertificateError::Malformed { position: 2, .. }), "{error}");
+    }
+
+    proptest! {
+        #[test]
+        fn mutated_certificates_never_panic(at in 0usize..900, byte: u8, cut in 0usize..900) {
+            static ROOT: std::sync::LazyLock<Vec<u8>> =
+                std::sync::LazyLock::new(|| Judge::new().root("root", KINDS[0], &[]).1.der().to_vec());
+            let mut der = ROOT.clone();
+            let length = der.len();
+            der[at % length] = byte;
+            if let Ok(one) = Certificate::from_der(&der) {
+                let parts = one.parts();
+                let _ = (parts.subject_alt_names(), parts.key_usage(), parts.extended_key_usage());
+                let _ = (parts.basic_constraints(), parts.name_constraints(), parts.provisioner());
+                let _ = (parts.subject_key_id(), parts.authority_key_id(), parts.crl_distribution_points());
+                let _ = (one.subject().to_string(), one.verify_signed_by(one.spki()));
+                let _ = crate::x509::facts::certificate_facts(one.tbs().to_vec());
+                prop_assert_eq!(one.der(), der.as_slice());
+            }
+            prop_assert!(Certificate::from_der(&der[..cut % length]).is_err());
+        }
+
+        #[test]
+        fn random_bytes_are_no_certificate(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            prop_assert!(Certificate::from_der(&bytes).is_err());
+            prop_assert!(Certificate::from_der(&tlv::sequence(&[bytes])).is_err());
+        }
+    }
+}

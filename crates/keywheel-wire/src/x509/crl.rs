@@ -345,3 +345,101 @@ fn read_reason(value: &[u8]) -> Result<ReasonCode, Malformed> {
     }
     .ok_or(Malformed::new(WHAT, "a reason is unknown"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::signer::Signer;
+    use crate::x509::openssl::{Judge, KINDS, Key, at, issue, leaf_extensions};
+    use proptest::prelude::*;
+
+    fn signed(key: &Key, issuer: &Name, revoked: Vec<RevokedCertificate>, distribution_point: Option<&str>) -> Crl {
+        let scheme = SignatureScheme::default_for(key.kind());
+        let tbs = CrlBuilder {
+            scheme,
+            issuer: issuer.clone(),
+            this_update: at("2026-01-02T00:00:00Z"),
+            next_update: at("2051-01-02T00:00:00Z"),
+            number: 300,
+            authority_key_id: key_identifier::of_key(key.public_key()).unwrap(),
+            distribution_point: distribution_point.map(str::to_owned),
+            revoked,
+        }
+        .build()
+        .unwrap();
+        let signature = key.sign(scheme, &tbs).unwrap();
+        Crl::from_der(&assemble(&tbs, scheme, &signature)).unwrap()
+    }
+
+    #[test]
+    fn openssl_takes_our_lists_and_sees_who_is_revoked() {
+        let judge = Judge::new();
+        for kind in KINDS {
+            let (ca, root) = judge.root("ca", kind, &[]);
+            let key = judge.key("leaf", KINDS[0]);
+            let extensions = leaf_extensions(&key, &ca, &[oid::CLIENT_AUTH], &["svc.lab"]);
+            let leaf = issue(&ca, root.subject(), &Name::empty(), key.public_key(), extensions);
+            judge.write("leaf.crt", leaf.to_pem());
+
+            let empty = signed(&ca, root.subject(), Vec::new(), None);
+            judge.write("ca.crl", empty.to_pem());
+            judge.accepts("crl -in ca.crl -noout -CAfile ca.crt -verify");
+            judge.accepts("verify -crl_check -CRLfile ca.crl -CAfile ca.crt leaf.crt");
+
+            let entry = RevokedCertificate {
+                serial: leaf.serial(),
+                revoked_at: at("2026-01-01T12:00:00Z"),
+                reason: Some(ReasonCode::from_code(4).unwrap()),
+            };
+            let unspecified = RevokedCertificate { serial: Serial::from_random([9; 16]), reason: None, ..entry };
+            let list = signed(&ca, root.subject(), vec![entry, unspecified], Some("http://ca.lab/crl"));
+            judge.write("ca.crl", list.to_pem());
+            let text = judge.accepts("crl -in ca.crl -noout -CAfile ca.crt -verify -text");
+            for part in ["verify OK", "Superseded", "URI:http://ca.lab/crl", "2051", "X509v3 CRL Number"] {
+                assert!(text.contains(part), "{part} in {text}");
+            }
+            assert_eq!(list.parts().revoked(), [entry, unspecified]);
+            assert_eq!(list.parts().number(), Some(300));
+            assert_eq!(list.parts().generalized_times(), (false, true));
+            list.verify_signed_by(root.spki()).unwrap();
+            assert!(list.verify_signed_by(key.public_key()).is_err());
+
+            let plain = signed(&ca, root.subject(), vec![entry], None);
+            judge.write("ca.crl", plain.to_pem());
+            let said = judge.refuses("verify -crl_check -CRLfile ca.crl -CAfile ca.crt leaf.crt");
+            assert!(said.contains("certificate revoked"), "{said}");
+        }
+    }
+
+    #[test]
+    fn pem_and_der_say_the_same() {
+        let judge = Judge::new();
+        let (ca, root) = judge.root("ca", KINDS[0], &[]);
+        let list = signed(&ca, root.subject(), Vec::new(), None);
+        assert_eq!(Crl::from_pem(list.to_pem().as_bytes()).unwrap(), list);
+        assert_eq!(Crl::from_pem(list.der()).unwrap(), list);
+        assert!(matches!(Crl::from_pem(root.to_pem().as_bytes()), Err(CrlError::None)));
+    }
+
+    proptest! {
+        #[test]
+        fn mutated_lists_never_panic(at_byte in 0usize..400, byte: u8) {
+            static LIST: std::sync::LazyLock<Vec<u8>> = std::sync::LazyLock::new(|| {
+                let judge = Judge::new();
+                let (ca, root) = judge.root("ca", KINDS[0], &[]);
+                let reason = Some(ReasonCode::from_code(1).unwrap());
+                let entry = RevokedCertificate {
+                    serial: Serial::from_random([9; 16]), revoked_at: at("2026-01-01T12:00:00Z"), reason,
+                };
+                signed(&ca, root.subject(), vec![entry; 2], Some("http://x")).der().to_vec()
+            });
+            let mut der = LIST.clone();
+            let length = der.len();
+            der[at_byte % length] = byte;
+            if let Ok(list) = Crl::from_der(&der) {
+                let _ = (list.parts().number(), list.parts().authority_key_id());
+                prop_assert_eq!(list.der(), der.as_slice());
+            }
+        }
+    }
+}

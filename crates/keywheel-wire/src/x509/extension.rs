@@ -72,6 +72,11 @@ pub fn find<'a>(extensions: &'a [Extension], oid: &Oid) -> Option<&'a Extension>
     extensions.iter().find(|extension| extension.oid == *oid)
 }
 
+/// Whether one type is there more than once, which RFC 5280 forbids.
+pub fn has_duplicates(extensions: &[Extension]) -> bool {
+    extensions.iter().enumerate().any(|(index, one)| find(&extensions[..index], one.oid()).is_some())
+}
+
 /// Reads `Extensions`, a SEQUENCE of at least one.
 pub(crate) fn read_all(extensions: &Element<'_>, what: &'static str) -> Result<Vec<Extension>, Malformed> {
     let mut reader = extensions.read(what);

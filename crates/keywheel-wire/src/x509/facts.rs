@@ -234,3 +234,109 @@ fn subtrees(subtrees: Subtrees) -> Vec<Subtree> {
     all.extend(unknown.iter().map(|_| Subtree::Other("other".to_owned())));
     all
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::private_key::KeyKind;
+    use crate::signer::Signer;
+    use crate::x509::openssl::{Judge, KINDS, issue, leaf_extensions};
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_facts_of_a_certificate_are_those_of_its_bytes() {
+        let judge = Judge::new();
+        let (ca, root) = judge.root("root", KINDS[0], &[]);
+        let key = judge.key("leaf", KINDS[4]);
+        let extensions = leaf_extensions(&key, &ca, &[oid::CLIENT_AUTH], &["svc.lab", "10.0.0.1"]);
+        let leaf = issue(&ca, root.subject(), &Name::with_common_name("svc"), key.public_key(), extensions);
+        let facts = certificate_facts(leaf.tbs().to_vec()).unwrap();
+        assert_eq!(facts.tbs, leaf.tbs());
+        assert_eq!((facts.version, facts.has_unique_id), (3, false));
+        assert_eq!(facts.serial_octets, leaf.serial().as_bytes());
+        assert_eq!(facts.signature_algorithm, leaf.algorithm());
+        assert_eq!(facts.issuer.der, root.subject().as_der());
+        let name = &facts.subject.attributes[0];
+        assert_eq!((name.oid.as_str(), name.value.as_deref(), name.tag), ("2.5.4.3", Some("svc"), 0x13));
+        assert_eq!(facts.key_digest, leaf.key_digest());
+        assert_eq!(facts.key_usage, Some(KeyUsage::DIGITAL_SIGNATURE));
+        assert_eq!(facts.extended_key_usage.unwrap(), ["1.3.6.1.5.5.7.3.2"]);
+        assert_eq!(facts.not_after_encoding, TimeEncoding::Utc);
+        let names = [AlternativeName::Dns("svc.lab".into()), AlternativeName::Ip(vec![10, 0, 0, 1])];
+        assert_eq!(facts.alternative_names.unwrap(), names);
+        assert_eq!(facts.authority_key_id, root.parts().subject_key_id().unwrap());
+        assert!(facts.extensions.iter().any(|one| one.oid == "2.5.29.15" && one.critical));
+        let root_facts = certificate_facts(root.tbs().to_vec()).unwrap();
+        assert_eq!(root_facts.basic_constraints, Some(BasicConstraints { ca: true, path_length: Some(1) }));
+    }
+
+    #[test]
+    fn keys_are_known_by_their_numbers() {
+        let judge = Judge::new();
+        for (kind, facts) in [
+            (KeyKind::EcP256, PublicKeyFacts::Ec { curve: Curve::P256 }),
+            (KeyKind::EcP384, PublicKeyFacts::Ec { curve: Curve::P384 }),
+            (KeyKind::EcP521, PublicKeyFacts::Ec { curve: Curve::P521 }),
+            (KeyKind::Ed25519, PublicKeyFacts::Ed25519),
+        ] {
+            assert_eq!(public_key_facts(judge.key("k", kind).public_key()).unwrap(), facts);
+        }
+        let rsa = judge.key("rsa", KeyKind::Rsa(1024));
+        let Ok(PublicKeyFacts::Rsa { modulus, exponent }) = public_key_facts(rsa.public_key()) else { panic!() };
+        let said = judge.accepts("rsa -in rsa.key -noout -modulus").to_lowercase();
+        let hex: String = modulus.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(said.trim(), format!("modulus={hex}"));
+        assert_eq!(exponent, [1, 0, 1]);
+    }
+
+    #[test]
+    fn a_key_in_another_encoding_is_another_kind_of_key() {
+        let judge = Judge::new();
+        judge.key("k", KeyKind::EcP256);
+        for (options, algorithm) in [
+            ("-ec_conv_form compressed", "EC with a compressed point"),
+            ("-ec_param_enc explicit", "EC with explicit parameters"),
+        ] {
+            judge.accepts(&format!("pkey -in k.key -pubout -outform DER {options} -out odd.pub"));
+            let facts = public_key_facts(&judge.read("odd.pub")).unwrap();
+            assert_eq!(facts, PublicKeyFacts::Other { algorithm: algorithm.into() });
+        }
+        let rsa = judge.key("rsa", KeyKind::Rsa(2048));
+        let outer = Element::only(rsa.public_key(), "key").unwrap();
+        let mut reader = outer.read("key");
+        let (_, bits) = (reader.element().unwrap(), reader.element().unwrap());
+        let bare = tlv::sequence(&[tlv::sequence(&[oid::RSA.to_der()]), bits.whole.to_vec()]);
+        assert!(matches!(public_key_facts(&bare), Ok(PublicKeyFacts::Other { .. })));
+        judge.accepts("genpkey -algorithm EC -pkeyopt ec_paramgen_curve:secp256k1 -out k1.key");
+        judge.accepts("pkey -in k1.key -pubout -outform DER -out k1.pub");
+        let facts = public_key_facts(&judge.read("k1.pub")).unwrap();
+        assert_eq!(facts, PublicKeyFacts::Other { algorithm: "EC on the curve 1.3.132.0.10".into() });
+    }
+
+    #[test]
+    fn a_point_beside_its_curve_is_refused() {
+        let mut spki = Judge::new().key("k", KeyKind::EcP256).public_key().to_vec();
+        *spki.last_mut().unwrap() ^= 1;
+        assert_eq!(public_key_facts(&spki).unwrap_err().problem, "its point is not on its curve");
+    }
+
+    #[test]
+    fn names_are_sorted_for_the_policy() {
+        let texts = ["a.lab", "10.0.0.1", "a@b.c", "https://x"];
+        let names = names(&Name::with_common_name("cn"), &texts.map(GeneralName::from_text));
+        assert_eq!(names.common_name.as_deref(), Some("cn"));
+        assert_eq!((names.dns.len(), names.ip.len(), names.email.len(), names.uri.len()), (1, 1, 1, 1));
+    }
+
+    proptest! {
+        #[test]
+        fn random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..120)) {
+            let _ = public_key_facts(&bytes);
+            let _ = public_key_facts(&tlv::sequence(&[&bytes]));
+            let _ = crl_facts(tlv::sequence(&[&bytes]));
+            let key = tlv::bit_string(&bytes);
+            let rsa = tlv::sequence(&[oid::RSA.to_der(), vec![5, 0]]);
+            let _ = public_key_facts(&tlv::sequence(&[rsa, key]));
+        }
+    }
+}

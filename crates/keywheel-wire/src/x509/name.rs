@@ -292,3 +292,100 @@ fn write_escaped(f: &mut fmt::Formatter<'_>, value: &str) -> fmt::Result {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn parts_stand_in_the_order_of_the_reference() {
+        let name = NameParts {
+            country: vec!["CH".into()],
+            organization: vec!["Lab".into()],
+            organizational_unit: vec!["two".into(), "one".into()],
+            locality: vec!["Bern".into()],
+            province: vec!["BE".into()],
+            street_address: vec!["Gasse 1".into()],
+            postal_code: vec!["3000".into()],
+            serial_number: "42".into(),
+            common_name: "svc".into(),
+            extra: vec![(oid::EMAIL_ADDRESS, "a@b".into()), ("1.2.3.4".parse().unwrap(), "x".into())],
+        }
+        .to_name();
+        assert_eq!(
+            name.to_string(),
+            "1.2.3.4=x,emailAddress=a@b,serialNumber=42,CN=svc,postalCode=3000,street=Gasse 1,ST=BE,L=Bern,OU=one+OU=two,O=Lab,C=CH"
+        );
+        assert_eq!(Name::from_der(name.as_der()).unwrap(), name);
+    }
+
+    #[test]
+    fn values_take_the_narrowest_string_that_holds_them() {
+        let tag = |oid: Oid, value: &str| {
+            let name = NameParts { extra: vec![(oid, value.into())], ..NameParts::default() }.to_name();
+            let attribute = name.attributes().remove(0);
+            assert_eq!(attribute.value, value);
+            attribute.tag
+        };
+        assert_eq!(tag(oid::COMMON_NAME, "svc.lab"), tlv::PRINTABLE_STRING);
+        assert_eq!(tag(oid::COMMON_NAME, "*.lab"), tlv::UTF8_STRING);
+        assert_eq!(tag(oid::COMMON_NAME, "Läb"), tlv::UTF8_STRING);
+        assert_eq!(tag(oid::EMAIL_ADDRESS, "a@b"), tlv::IA5_STRING);
+        assert_eq!(tag(oid::DOMAIN_COMPONENT, "lab"), tlv::IA5_STRING);
+    }
+
+    #[test]
+    fn what_would_be_misread_is_escaped() {
+        for (value, shown) in [
+            ("a,b", "CN=a\\,b"),
+            ("#a", "CN=\\#a"),
+            (" a ", "CN=\\ a\\ "),
+            ("a+b=c", "CN=a\\+b\\=c"),
+            ("a\nb", "CN=a\\0ab"),
+            ("\"\\<>;", "CN=\\\"\\\\\\<\\>\\;"),
+        ] {
+            assert_eq!(Name::with_common_name(value).to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn old_strings_are_read_and_what_is_no_text_is_shown_in_hex() {
+        let name = |tag: u8, value: &[u8]| {
+            let pair = tlv::sequence(&[oid::COMMON_NAME.to_der(), tlv::tlv(tag, value)]);
+            Name::from_der(&tlv::sequence(&[tlv::constructed(tlv::SET, &[pair])])).unwrap().to_string()
+        };
+        assert_eq!(name(tlv::BMP_STRING, &[0, b'a', 0, 0xe4]), "CN=aä");
+        assert_eq!(name(tlv::TELETEX_STRING, &[0xe4]), "CN=ä");
+        assert_eq!(name(tlv::UNIVERSAL_STRING, &[0, 0, 0, b'a']), "CN=a");
+        assert_eq!(name(tlv::UTF8_STRING, &[0xff]), "CN=#0c01ff");
+        assert_eq!(name(tlv::OCTET_STRING, &[1]), "CN=#040101");
+    }
+
+    #[test]
+    fn the_empty_name_is_empty() {
+        assert!(Name::empty().is_empty());
+        assert_eq!(NameParts::default().to_name(), Name::empty());
+        assert_eq!(Name::empty().to_string(), "");
+        assert_eq!(Name::empty().common_name(), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_common_name_is_read_back(value in ".{1,40}") {
+            let name = Name::with_common_name(&value);
+            prop_assert_eq!(name.common_name(), Some(value));
+        }
+
+        #[test]
+        fn random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..60), tag: u8) {
+            let pair = tlv::sequence(&[oid::COMMON_NAME.to_der(), tlv::tlv(tag, &bytes)]);
+            for der in [tlv::sequence(&[tlv::constructed(tlv::SET, &[pair])]), tlv::sequence(&[&bytes]), bytes.clone()] {
+                if let Ok(name) = Name::from_der(&der) {
+                    let _ = name.to_string();
+                    prop_assert_eq!(name.as_der(), der.as_slice());
+                }
+            }
+        }
+    }
+}

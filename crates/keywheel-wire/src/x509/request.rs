@@ -179,6 +179,9 @@ impl Request {
                 has_extensions = true;
                 let list = Element::only_tagged(values.content, tlv::SEQUENCE, WHAT)?;
                 self.extensions = extension::read_all(&list, WHAT)?;
+                if extension::has_duplicates(&self.extensions) {
+                    return Err(reader.malformed("it asks for one extension twice"));
+                }
             } else if oid == oid::CHALLENGE_PASSWORD {
                 let value = Element::only(values.content, WHAT)?;
                 self.challenge_password = String::from_utf8(value.content.to_vec()).ok();
@@ -218,3 +221,138 @@ const WHAT: &str = "certificate request";
 const PEM_LABEL: &str = "CERTIFICATE REQUEST";
 const OLD_PEM_LABEL: &str = "NEW CERTIFICATE REQUEST";
 const MAX_REQUEST: usize = 128 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::x509::extension::key_identifier;
+    use crate::x509::openssl::{Judge, KINDS, contains, issue};
+    use proptest::prelude::*;
+
+    /// Extensions as odd as requests have them: bytes that are no ASN.1, an indefinite length, an explicit order.
+    const ODD_REQUEST: &str = "
+[req]
+prompt = no
+distinguished_name = dn
+req_extensions = ext
+[dn]
+C = CH
+0.OU = one
+1.OU = two
+2.OU = one
+O = Läb
++CN = svc
+[ext]
+subjectAltName = critical,DNS:svc.lab,IP:10.0.0.1,IP:fe80::1,email:a@b.c,URI:spiffe://lab/svc,RID:1.2.3.4,otherName:1.2.3.4;UTF8:odd,dirName:dn
+keyUsage = critical,digitalSignature,keyAgreement
+extendedKeyUsage = serverAuth,1.2.3.4.5
+1.2.3.4.1 = DER:DEADBEEF
+1.2.3.4.2 = critical,DER:30800000
+1.3.6.1.4.1.37476.9000.64.1 = DER:300C02010104046E616D65040131
+certificatePolicies = 1.2.3.4
+nsComment = hello
+";
+
+    #[test]
+    fn odd_requests_of_every_key_keep_their_bytes_through_a_certificate_of_every_ca() {
+        let judge = Judge::new();
+        judge.write("odd.cnf", ODD_REQUEST);
+        for ca_kind in KINDS {
+            let (ca, root) = judge.root("ca", ca_kind, &[]);
+            for kind in KINDS {
+                let key = judge.key("leaf", kind);
+                judge.accepts("req -new -utf8 -config odd.cnf -key leaf.key -out leaf.csr");
+                let request = Request::from_pem(&judge.read("leaf.csr")).unwrap();
+                request.verify().unwrap();
+                assert_eq!(request.spki(), key.public_key());
+                assert_eq!(request.extensions().len(), 8);
+                assert_eq!(request.subject_alt_names().unwrap().len(), 8);
+                assert_eq!(request.subject().values(&oid::ORGANIZATIONAL_UNIT), ["one", "two", "one"]);
+                assert_eq!(request.subject().common_name().as_deref(), Some("svc"));
+                assert_eq!(request.subject().to_string(), "CN=svc+O=Läb,OU=one,OU=two,OU=one,C=CH");
+
+                let mut extensions = request.extensions().to_vec();
+                extensions.push(key_identifier::subject(&key_identifier::of_key(request.spki()).unwrap()));
+                extensions.push(key_identifier::authority(&key_identifier::of_key(root.spki()).unwrap()));
+                let leaf = issue(&ca, root.subject(), request.subject(), request.spki(), extensions.clone());
+                for extension in &extensions {
+                    assert!(contains(leaf.der(), extension.tlv()), "{extension:?}");
+                }
+                assert!(contains(leaf.der(), request.subject().as_der()));
+                assert_eq!(leaf.extensions(), extensions);
+                judge.write("leaf.crt", leaf.to_pem());
+                judge.accepts("verify -ignore_critical -CAfile ca.crt leaf.crt");
+                let text = judge.accepts("x509 -in leaf.crt -noout -text");
+                assert!(text.contains("DNS:svc.lab, IP Address:10.0.0.1"), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn openssl_verifies_the_requests_that_we_make() {
+        let judge = Judge::new();
+        for kind in KINDS {
+            let key = judge.key("k", kind);
+            let names = alt_name::extension(&[GeneralName::from_text("svc.lab"), GeneralName::from_text("::1")], false);
+            let der = create(&key, &Name::with_common_name("svc"), &[names.unwrap()]).unwrap();
+            judge.write("k.csr", to_pem(&der));
+            let text = judge.accepts("req -in k.csr -noout -verify -text");
+            assert!(text.contains("DNS:svc.lab, IP Address:0:0:0:0:0:0:0:1"), "{text}");
+            assert!(text.contains("self-signature verify OK"), "{text}");
+            Request::from_der(&der).unwrap().verify().unwrap();
+
+            let empty = create(&key, &Name::empty(), &[]).unwrap();
+            judge.write("e.csr", to_pem(&empty));
+            judge.accepts("req -in e.csr -noout -verify");
+            assert!(Request::from_der(&empty).unwrap().subject().is_empty());
+        }
+    }
+
+    #[test]
+    fn a_request_whose_key_was_exchanged_proves_nothing() {
+        let judge = Judge::new();
+        let (one, other) = (judge.key("one", KINDS[0]), judge.key("other", KINDS[0]));
+        let der = create(&one, &Name::empty(), &[]).unwrap();
+        let at = der.windows(one.public_key().len()).position(|window| window == one.public_key()).unwrap();
+        let mut forged = der.clone();
+        forged[at..at + other.public_key().len()].copy_from_slice(other.public_key());
+        let request = Request::from_der(&forged).unwrap();
+        assert_eq!(request.spki(), other.public_key());
+        assert!(matches!(request.verify(), Err(SignatureError::Invalid(_))));
+    }
+
+    #[test]
+    fn a_request_that_asks_twice_for_the_same_is_refused() {
+        let judge = Judge::new();
+        let key = judge.key("k", KINDS[0]);
+        let one = alt_name::extension(&[GeneralName::from_text("a")], false).unwrap();
+        let two = alt_name::extension(&[GeneralName::from_text("b")], false).unwrap();
+        let der = create(&key, &Name::empty(), &[one, two]).unwrap();
+        assert_eq!(Request::from_der(&der).unwrap_err().problem, "it asks for one extension twice");
+    }
+
+    #[test]
+    fn a_file_without_a_request_says_so() {
+        assert!(matches!(Request::from_pem(b"hello"), Err(RequestError::None)));
+    }
+
+    proptest! {
+        #[test]
+        fn mutated_requests_never_panic(at in 0usize..400, byte: u8, cut in 0usize..400) {
+            static REQUEST: std::sync::LazyLock<Vec<u8>> = std::sync::LazyLock::new(|| {
+                let names = [GeneralName::from_text("svc.lab"), GeneralName::from_text("10.0.0.1")];
+                let names = alt_name::extension(&names, true).unwrap();
+                create(&Judge::new().key("k", KINDS[0]), &Name::with_common_name("svc"), &[names]).unwrap()
+            });
+            let mut der = REQUEST.clone();
+            let length = der.len();
+            der[at % length] = byte;
+            if let Ok(request) = Request::from_der(&der) {
+                let _ = request.subject_alt_names();
+                let _ = request.verify();
+                prop_assert_eq!(request.der(), der.as_slice());
+            }
+            prop_assert!(Request::from_der(&der[..cut % length]).is_err());
+        }
+    }
+}

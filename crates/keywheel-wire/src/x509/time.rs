@@ -40,26 +40,15 @@ pub(crate) fn write(time: Timestamp) -> Vec<u8> {
         let text = format!("{:02}{tail}", civil.year() % 100);
         tlv::tlv(tlv::UTC_TIME, text.as_bytes())
     } else {
-        generalized(civil.year(), &tail)
+        let text = format!("{:04}{tail}", civil.year());
+        tlv::tlv(tlv::GENERALIZED_TIME, text.as_bytes())
     }
-}
-
-/// The element for a time where only GeneralizedTime may stand.
-pub(crate) fn write_generalized(time: Timestamp) -> Vec<u8> {
-    let civil = TimeZone::UTC.to_datetime(time);
-    let tail =
-        format!("{:02}{:02}{:02}{:02}{:02}Z", civil.month(), civil.day(), civil.hour(), civil.minute(), civil.second());
-    generalized(civil.year(), &tail)
 }
 
 /// The time with its fraction of a second cut off, as [`write`] would keep it.
 pub(crate) fn whole_second(time: Timestamp) -> Timestamp {
     let second = time.as_nanosecond().div_euclid(1_000_000_000);
     i64::try_from(second).ok().and_then(|second| Timestamp::from_second(second).ok()).unwrap_or(time)
-}
-
-fn generalized(year: i16, tail: &str) -> Vec<u8> {
-    tlv::tlv(tlv::GENERALIZED_TIME, format!("{year:04}{tail}").as_bytes())
 }
 
 fn number(digits: &[u8]) -> Option<i16> {
@@ -109,7 +98,6 @@ mod tests {
         fn times_survive_writing_and_reading(second in -631_152_000i64..253_402_207_200) {
             let time = Timestamp::from_second(second).unwrap();
             prop_assert_eq!(read_bytes(&write(time)).unwrap(), time);
-            prop_assert_eq!(read_bytes(&write_generalized(time)).unwrap(), time);
         }
 
         #[test]

@@ -126,8 +126,7 @@ const WHAT: &str = "subject alternative name";
 const MAX_NAMES: usize = 1000;
 
 fn has_scheme(text: &str) -> bool {
-    text.split_once("://").is_some_and(|(scheme, rest)| !rest.is_empty() && is_scheme(scheme))
-        || text.split_once(':').is_some_and(|(scheme, rest)| scheme.eq_ignore_ascii_case("urn") && !rest.is_empty())
+    text.split_once(':').is_some_and(|(scheme, _)| is_scheme(scheme))
 }
 
 fn is_scheme(text: &str) -> bool {
@@ -176,6 +175,8 @@ mod tests {
             ("spiffe://td/x", GeneralName::Uri("spiffe://td/x".into())),
             ("urn:uuid:1", GeneralName::Uri("urn:uuid:1".into())),
             ("localhost", GeneralName::Dns("localhost".into())),
+            ("mailto:a@b", GeneralName::Uri("mailto:a@b".into())),
+            ("*.a.b", GeneralName::Dns("*.a.b".into())),
         ] {
             assert_eq!(GeneralName::from_text(text), name, "{text}");
         }
