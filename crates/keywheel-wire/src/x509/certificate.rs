@@ -67,7 +67,7 @@ impl Certificate {
         if der.len() > MAX_CERTIFICATE {
             return Err(Malformed::new("certificate", "it is too long"));
         }
-        let (tbs, algorithm, signature) = split_signed(der, "certificate")?;
+        let Signed { content: tbs, algorithm, signature } = Signed::read(der, "certificate")?;
         Ok(Self {
             der: der.to_vec(),
             tbs: TbsCertificate::from_der(tbs)?,
@@ -243,14 +243,22 @@ pub fn chain_to_pem(chain: &[Certificate]) -> String {
     chain.iter().map(Certificate::to_pem).collect()
 }
 
-/// Splits a signed structure into what was signed, the AlgorithmIdentifier and the signature.
-pub(crate) fn split_signed<'a>(der: &'a [u8], what: &'static str) -> Result<(&'a [u8], &'a [u8], &'a [u8]), Malformed> {
-    let mut reader = Element::only_tagged(der, tlv::SEQUENCE, what)?.read(what);
-    let tbs = reader.expect(tlv::SEQUENCE)?.whole;
-    let algorithm = reader.expect(tlv::SEQUENCE)?.whole;
-    let signature = tlv::whole_bytes(reader.expect(tlv::BIT_STRING)?.content, what)?;
-    reader.end()?;
-    Ok((tbs, algorithm, signature))
+/// A signed structure taken apart.
+pub(crate) struct Signed<'a> {
+    pub(crate) content: &'a [u8],
+    pub(crate) algorithm: &'a [u8],
+    pub(crate) signature: &'a [u8],
+}
+
+impl<'a> Signed<'a> {
+    pub(crate) fn read(der: &'a [u8], what: &'static str) -> Result<Self, Malformed> {
+        let mut reader = Element::only_tagged(der, tlv::SEQUENCE, what)?.read(what);
+        let content = reader.expect(tlv::SEQUENCE)?.whole;
+        let algorithm = reader.expect(tlv::SEQUENCE)?.whole;
+        let signature = tlv::whole_bytes(reader.expect(tlv::BIT_STRING)?.content, what)?;
+        reader.end()?;
+        Ok(Self { content, algorithm, signature })
+    }
 }
 
 /// One CA certificate with thousands of names still fits; nothing honest is larger.

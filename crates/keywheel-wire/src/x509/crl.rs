@@ -1,7 +1,7 @@
 //! Certificate revocation lists: built, assembled and read.
 
 use super::Malformed;
-use super::certificate::{SignatureError, split_signed};
+use super::certificate::{SignatureError, Signed};
 use super::extension::{self, Extension, crl_distribution, key_identifier};
 use super::name::Name;
 use super::oid::{self, Oid};
@@ -233,7 +233,7 @@ impl TbsCrl {
 impl Crl {
     /// From its whole encoding, which is kept.
     pub fn from_der(der: &[u8]) -> Result<Self, Malformed> {
-        let (tbs, algorithm, signature) = split_signed(der, WHAT)?;
+        let Signed { content: tbs, algorithm, signature } = Signed::read(der, WHAT)?;
         Ok(Self {
             der: der.to_vec(),
             tbs: TbsCrl::from_der(tbs)?,

@@ -1,7 +1,7 @@
 //! Certificate signing requests: read with their exact bytes, judged by their signature, and made.
 
 use super::Malformed;
-use super::certificate::{SignatureError, split_signed};
+use super::certificate::{SignatureError, Signed};
 use super::extension::alt_name::{self, GeneralName};
 use super::extension::{self, Extension};
 use super::name::Name;
@@ -46,7 +46,7 @@ impl Request {
         if der.len() > MAX_REQUEST {
             return Err(Malformed::new(WHAT, "it is too long"));
         }
-        let (info, algorithm, signature) = split_signed(der, WHAT)?;
+        let Signed { content: info, algorithm, signature } = Signed::read(der, WHAT)?;
         let mut reader = Element::only_tagged(info, tlv::SEQUENCE, WHAT)?.read(WHAT);
         if reader.expect(tlv::INTEGER)?.content != [0] {
             return Err(reader.malformed("its version is unknown"));

@@ -48,6 +48,12 @@ fn assert_contains(path: &str, ours: &Value, theirs: &Value) {
             continue;
         }
         let own = ours.get(name).unwrap_or_else(|| panic!("{path}.{name} is missing"));
+        if name == "names" {
+            // Theirs forgets IPv6 addresses.
+            let own = own.as_array().unwrap();
+            assert!(value.as_array().unwrap().iter().all(|name| own.contains(name)), "{own:?} {value}");
+            continue;
+        }
         assert_contains(&format!("{path}.{name}"), own, value);
     }
 }
