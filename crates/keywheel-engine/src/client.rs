@@ -1,11 +1,14 @@
 //! What a machine does that owns certificates: checks first, then asks the authority, then replaces files and says so.
 
 pub mod access;
+mod ask;
 pub mod bootstrap;
 pub mod certificate;
 pub mod daemon;
 pub mod error;
 pub mod key_choice;
+mod load;
+mod place;
 pub mod rekey;
 pub mod renew;
 pub mod revoke;

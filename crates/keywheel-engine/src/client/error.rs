@@ -117,6 +117,9 @@ pub enum ClientError {
     /// The authority answered something that is not an answer.
     #[error("the answer of the certificate authority cannot be used, the files are as they were")]
     Garbled(#[source] Cause),
+    /// Nobody vouches for the authority.
+    #[error("the certificate authority is not trusted, nothing was changed")]
+    Untrusted(#[source] Cause),
     /// Several provisioners could be meant, or none.
     #[error("{message}")]
     Provisioner {
@@ -162,7 +165,7 @@ impl ClientError {
             Self::Unreachable(_) | Self::Locked { .. } => Fault::Unreachable,
             Self::Hook { .. } => Fault::Hook,
             Self::Target { .. } | Self::Recover { .. } | Self::Mint(_) | Self::Speak { .. } => Fault::Failed,
-            Self::Garbled(_) | Self::Install(_) => Fault::Failed,
+            Self::Garbled(_) | Self::Install(_) | Self::Untrusted(_) => Fault::Failed,
         }
     }
 }
