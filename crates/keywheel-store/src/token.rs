@@ -1,0 +1,75 @@
+//! One-time tokens stay one-time: across restarts and across nodes.
+
+use jiff::Timestamp;
+
+use crate::error::StoreError;
+use crate::operation::Operation;
+use crate::session::{Session, Value, micros};
+
+/// A one-time token that is to be used up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenUse {
+    /// What makes it the same token: its `jti`, or the digest of the whole token.
+    pub token: String,
+    /// From when on it is refused for its age anyway, leeway included; until then it is remembered.
+    pub expires_at: Timestamp,
+}
+
+/// Whether a token was still unused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenOutcome {
+    /// It was; now it is used up.
+    Consumed,
+    /// Somebody used it before.
+    AlreadyUsed,
+}
+
+/// Uses a token up.
+pub(crate) async fn consume(session: &mut Session<'_>, token: &TokenUse) -> Result<TokenOutcome, StoreError> {
+    let inserted = session
+        .execute(
+            "INSERT INTO used_tokens (token, expires_at) VALUES ($1, $2) ON CONFLICT (token) DO NOTHING",
+            &[Value::Text(&token.token), micros(token.expires_at)],
+        )
+        .await?;
+    Ok(if inserted == 1 { TokenOutcome::Consumed } else { TokenOutcome::AlreadyUsed })
+}
+
+/// Uses one token up, and nothing else.
+pub(crate) struct Consume(pub(crate) TokenUse);
+
+impl Operation for Consume {
+    type Answer = TokenOutcome;
+
+    fn doing(&self) -> &'static str {
+        "using up a token"
+    }
+
+    async fn run(&self, session: &mut Session<'_>) -> Result<TokenOutcome, StoreError> {
+        consume(session, &self.0).await
+    }
+}
+
+/// Forgets tokens that are refused for their age anyway, a limited number at a time.
+pub(crate) struct Prune {
+    pub(crate) now: Timestamp,
+    pub(crate) limit: u32,
+}
+
+impl Operation for Prune {
+    type Answer = u64;
+
+    fn doing(&self) -> &'static str {
+        "forgetting expired tokens"
+    }
+
+    async fn run(&self, session: &mut Session<'_>) -> Result<u64, StoreError> {
+        session
+            .execute(
+                "DELETE FROM used_tokens WHERE token IN \
+                 (SELECT token FROM used_tokens WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)",
+                &[micros(self.now), Value::Int(i64::from(self.limit))],
+            )
+            .await
+    }
+}
