@@ -92,3 +92,6 @@ pub fn render(template: &str, input: &TemplateInput) -> Result<CertificateDescri
 pub fn check(template: &str) -> Result<(), RenderError> {
     engine::parse(template).map(|_| ())
 }
+
+#[cfg(test)]
+mod tests;

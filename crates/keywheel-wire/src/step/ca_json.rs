@@ -80,3 +80,6 @@ pub(super) fn pretty(document: &Map<String, Value>, indent: &str) -> String {
     text.push(b'\n');
     String::from_utf8(text).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

@@ -265,3 +265,6 @@ impl Object<'_> {
 fn present<'a>(claims: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
     claims.get(name).filter(|value| !value.is_null())
 }
+
+#[cfg(test)]
+mod tests;

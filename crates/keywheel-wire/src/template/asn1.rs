@@ -2,7 +2,7 @@
 
 use base64ct::{Base64, Encoding};
 use der::Encode;
-use der::asn1::{GeneralizedTime, Ia5StringRef, Int, ObjectIdentifier, PrintableStringRef, UtcTime};
+use der::asn1::{GeneralizedTime, Ia5StringRef, ObjectIdentifier, PrintableStringRef, UtcTime};
 use jiff::Timestamp;
 
 /// Encodes a text such as `utf8:héllo`, `int:17` or `oid:1.2.3`; without a known type in front it is a string.
@@ -44,11 +44,13 @@ pub(super) fn string(value: &str) -> Vec<u8> {
 
 /// Encodes an INTEGER.
 pub(super) fn integer(value: i64) -> Vec<u8> {
-    match Int::new(&value.to_be_bytes()).and_then(|number| number.to_der()) {
-        Ok(der) => der,
-        // Eight octets always are an INTEGER; they are written out in full should the library think otherwise.
-        Err(_) => tlv(0x02, &value.to_be_bytes()),
-    }
+    let octets = value.to_be_bytes();
+    // DER wants no leading octet that says nothing but the sign.
+    let spare = octets
+        .windows(2)
+        .take_while(|pair| (pair[0] == 0 && pair[1] < 0x80) || (pair[0] == 0xff && pair[1] >= 0x80))
+        .count();
+    tlv(0x02, &octets[spare..])
 }
 
 /// Encodes a BOOLEAN.

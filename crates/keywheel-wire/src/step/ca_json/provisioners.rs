@@ -159,7 +159,7 @@ fn x5c(fields: &Fields<'_>) -> Result<ProvisionerKind, CaJsonError> {
     Ok(ProvisionerKind::X5c { roots_der })
 }
 
-/// A template's text may stand in the file as it is or in base64; a file's name wins over neither, since only one may be given.
+/// A template's text goes before a file's name, as in the reference.
 fn template(x509: &Fields<'_>) -> Result<Option<TemplateSource>, CaJsonError> {
     match (x509.text("template")?, x509.text("templateFile")?) {
         (Some(text), _) => Ok(Some(TemplateSource::Inline(inline(text)))),
@@ -177,7 +177,7 @@ fn inline(text: String) -> String {
     Base64::decode_vec(&compact).ok().and_then(|decoded| String::from_utf8(decoded).ok()).unwrap_or(text)
 }
 
-/// The data may be an object, or the base64 text that Go makes of raw bytes.
+/// The data as the text of a JSON object, which is how core carries it.
 fn template_data(x509: &Fields<'_>) -> Result<Option<String>, CaJsonError> {
     match x509.get("templateData") {
         None => Ok(None),
