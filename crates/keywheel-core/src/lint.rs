@@ -1,6 +1,10 @@
 //! The last look before a signature: what is linted is what is signed.
 
-use alloc::string::String;
+mod certificate;
+mod crl;
+
+use alloc::format;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use jiff::Timestamp;
@@ -265,24 +269,25 @@ impl KeyUsage {
         Self(self.0 & !other.0)
     }
 
-    /// The usage that fits a key of the given kind, where an old certificate had this usage for another kind: RSA
-    /// keys also encipher keys, others cannot.
+    /// The usage that fits a key of the given kind, made from one that may have been for another kind: RSA keys also
+    /// encipher keys, EC keys may agree on keys, Ed25519 keys only sign. Never empty.
     #[must_use]
     pub fn for_key(self, key: &PublicKeyFacts) -> Self {
-        match key {
+        let enciphering = Self::KEY_ENCIPHERMENT.union(Self::DATA_ENCIPHERMENT);
+        let agreement_only = Self::ENCIPHER_ONLY.union(Self::DECIPHER_ONLY);
+        let agreeing = Self::KEY_AGREEMENT.union(agreement_only);
+        let fitting = match key {
             PublicKeyFacts::Rsa { .. } if self.contains(Self::DIGITAL_SIGNATURE) && !self.contains(Self::CERT_SIGN) => {
-                self.without(Self::KEY_AGREEMENT.union(Self::ENCIPHER_ONLY).union(Self::DECIPHER_ONLY))
-                    .union(Self::KEY_ENCIPHERMENT)
+                self.without(agreeing).union(Self::KEY_ENCIPHERMENT)
             }
-            PublicKeyFacts::Rsa { .. } => {
-                self.without(Self::KEY_AGREEMENT.union(Self::ENCIPHER_ONLY).union(Self::DECIPHER_ONLY))
-            }
-            PublicKeyFacts::Ec { .. } => self.without(Self::KEY_ENCIPHERMENT.union(Self::DATA_ENCIPHERMENT)),
-            PublicKeyFacts::Ed25519 => self
-                .without(Self::KEY_ENCIPHERMENT.union(Self::DATA_ENCIPHERMENT))
-                .without(Self::KEY_AGREEMENT.union(Self::ENCIPHER_ONLY).union(Self::DECIPHER_ONLY)),
+            PublicKeyFacts::Rsa { .. } => self.without(agreeing),
+            PublicKeyFacts::Ec { .. } if self.contains(Self::KEY_AGREEMENT) => self.without(enciphering),
+            PublicKeyFacts::Ec { .. } => self.without(enciphering.union(agreement_only)),
+            PublicKeyFacts::Ed25519 => self.without(enciphering.union(agreeing)),
             PublicKeyFacts::Other { .. } => self,
-        }
+        };
+        // All that was allowed is impossible with the new kind of key; signing is what every kind can do.
+        if fitting.0 == 0 { Self::DIGITAL_SIGNATURE } else { fitting }
     }
 }
 
@@ -326,15 +331,93 @@ impl ApprovedCrl {
 }
 
 /// Judges a to-be-signed certificate; all findings are given at once.
-pub fn approve(_facts: CertificateFacts, _profile: &Profile<'_>) -> Result<Approved, Vec<LintFinding>> {
-    todo!()
+pub fn approve(facts: CertificateFacts, profile: &Profile<'_>) -> Result<Approved, Vec<LintFinding>> {
+    let mut findings = Findings::default();
+    certificate::lint(&facts, profile, &mut findings);
+    match (findings.0.is_empty(), Serial::from_bytes(&facts.serial_octets)) {
+        (true, Ok(serial)) => Ok(Approved {
+            tbs: facts.tbs,
+            signature_algorithm: facts.signature_algorithm,
+            serial,
+            key_digest: facts.key_digest,
+            validity: facts.validity,
+        }),
+        _ => Err(findings.0),
+    }
 }
 
 /// Judges a to-be-signed revocation list; all findings are given at once.
 pub fn approve_crl(
-    _facts: CrlFacts,
-    _issuer: &Issuer<'_>,
-    _signature_algorithm: &[u8],
+    facts: CrlFacts,
+    issuer: &Issuer<'_>,
+    signature_algorithm: &[u8],
 ) -> Result<ApprovedCrl, Vec<LintFinding>> {
-    todo!()
+    let mut findings = Findings::default();
+    crl::lint(&facts, issuer, signature_algorithm, &mut findings);
+    if findings.0.is_empty() {
+        Ok(ApprovedCrl { tbs: facts.tbs, signature_algorithm: facts.signature_algorithm })
+    } else {
+        Err(findings.0)
+    }
 }
+
+/// All findings in one sentence, for a message or a log line.
+pub fn summary(findings: &[LintFinding]) -> String {
+    let mut text = String::new();
+    for finding in findings {
+        if !text.is_empty() {
+            text.push_str("; ");
+        }
+        text.push_str(&finding.to_string());
+    }
+    text
+}
+
+/// What was found so far.
+#[derive(Default)]
+struct Findings(Vec<LintFinding>);
+
+impl Findings {
+    /// Notes a broken rule unless `holds`.
+    fn require(&mut self, holds: bool, rule: &'static str, detail: impl FnOnce() -> String) {
+        if !holds {
+            self.0.push(LintFinding { rule, detail: detail() });
+        }
+    }
+
+    /// Times up to 2049 are UTCTime, later ones GeneralizedTime (RFC 5280, section 4.1.2.5).
+    fn require_time_encoding(&mut self, what: &str, at: Timestamp, encoding: TimeEncoding) {
+        const YEAR_2050: i64 = 2_524_608_000;
+        let wanted = if at.as_second() < YEAR_2050 { TimeEncoding::Utc } else { TimeEncoding::Generalized };
+        self.require(encoding == wanted, "time_encoding", || format!("{what} {at} must be encoded as {wanted:?} time"));
+        self.require(at.subsec_nanosecond() == 0, "time_encoding", || {
+            format!("{what} {at} has a fraction of a second")
+        });
+    }
+
+    /// A minimal INTEGER of at most 20 octets that is not negative.
+    fn require_number(&mut self, rule: &'static str, octets: &[u8]) {
+        let negative = octets.first().is_some_and(|first| first & 0x80 != 0);
+        let padded = matches!(octets, [0, second, ..] if second & 0x80 == 0);
+        self.require(!octets.is_empty(), rule, || "the number has no octets".into());
+        self.require(octets.len() <= 20, rule, || format!("the number has {} octets; 20 are allowed", octets.len()));
+        self.require(!negative, rule, || "the number is negative".into());
+        self.require(!padded, rule, || "the number is not encoded in its shortest form".into());
+    }
+
+    fn require_unique_extensions(&mut self, extensions: &[ExtensionFacts]) {
+        for (index, extension) in extensions.iter().enumerate() {
+            let repeated = extensions[..index].iter().any(|earlier| earlier.oid == extension.oid);
+            self.require(!repeated, "extension_duplicate", || format!("the extension {} appears twice", extension.oid));
+        }
+    }
+
+    fn require_criticality(&mut self, extensions: &[ExtensionFacts], oid: &str, critical: bool) {
+        let wrong = extensions.iter().any(|extension| extension.oid == oid && extension.critical != critical);
+        let word = if critical { "critical" } else { "non-critical" };
+        self.require(!wrong, "extension_criticality", || format!("the extension {oid} must be {word}"));
+    }
+}
+
+#[cfg(test)]
+mod tests;

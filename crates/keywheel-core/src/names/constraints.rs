@@ -97,12 +97,9 @@ fn in_domain(name: &str, tree: &str, excluding: bool) -> bool {
         return true;
     }
     // A wildcard reaches one label down: it touches an excluded name that it would serve.
-    if excluding && !below_only {
-        if let Some(parent) = name.strip_prefix("*.") {
-            if tree.split_once('.').is_some_and(|(_, tree_parent)| tree_parent == parent) {
-                return true;
-            }
-        }
+    let wildcard_parent = name.strip_prefix("*.").filter(|_| excluding && !below_only);
+    if wildcard_parent.is_some() && tree.split_once('.').map(|(_, parent)| parent) == wildcard_parent {
+        return true;
     }
     (!below_only && name == tree) || is_below(name, tree)
 }
