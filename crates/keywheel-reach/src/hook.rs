@@ -40,7 +40,14 @@ pub struct HookOptions {
 
 impl Default for HookOptions {
     fn default() -> Self {
-        Self { pid: None, pid_file: None, signal: SIGHUP, exec: None, time_limit: DEFAULT_TIME_LIMIT, output_to_stderr: false }
+        Self {
+            pid: None,
+            pid_file: None,
+            signal: SIGHUP,
+            exec: None,
+            time_limit: DEFAULT_TIME_LIMIT,
+            output_to_stderr: false,
+        }
     }
 }
 
@@ -228,7 +235,9 @@ impl Process {
         let pid = match &self.target {
             Target::Fixed(pid) => *pid,
             // A service that was restarted has another id: only the file of this moment counts.
-            Target::File(file) => read_pid_file(file).map_err(|source| HookFailed::PidFile { file: file.clone(), source })?,
+            Target::File(file) => {
+                read_pid_file(file).map_err(|source| HookFailed::PidFile { file: file.clone(), source })?
+            }
         };
         let failed = |source| HookFailed::Signal { pid, signal: self.number, source };
         let id = Pid::from_raw(pid).ok_or_else(|| failed(std::io::Error::from(std::io::ErrorKind::InvalidInput)))?;
@@ -284,7 +293,9 @@ fn check_process(options: &HookOptions) -> Result<Option<Process>, HookRefused> 
 }
 
 fn check_command(command: &str, limit: SignedDuration) -> Result<Command, HookRefused> {
-    let words = shlex::split(command).filter(|words| !words.is_empty()).ok_or_else(|| HookRefused::Words(command.to_owned()))?;
+    let words = shlex::split(command)
+        .filter(|words| !words.is_empty())
+        .ok_or_else(|| HookRefused::Words(command.to_owned()))?;
     let program = PathBuf::from(words.first().map_or("", String::as_str));
     if !can_be_executed(&program) {
         return Err(HookRefused::Program { command: command.to_owned(), program });
@@ -294,7 +305,8 @@ fn check_command(command: &str, limit: SignedDuration) -> Result<Command, HookRe
 }
 
 fn can_be_executed(program: &Path) -> bool {
-    let executable = |path: &Path| path.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0);
+    let executable =
+        |path: &Path| path.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0);
     if program.as_os_str().is_empty() {
         return false;
     }
@@ -424,7 +436,10 @@ mod tests {
         assert!(matches!(Hook::check(&HookOptions { pid: Some(0), ..options() }), Err(HookRefused::Pid(0))));
         assert!(matches!(Hook::check(&HookOptions { pid: Some(-4), ..options() }), Err(HookRefused::Pid(-4))));
         assert!(matches!(Hook::check(&HookOptions { signal: 0, ..options() }), Err(HookRefused::Signal(0))));
-        assert!(matches!(Hook::check(&HookOptions { pid_file: Some(data.clone()), ..options() }), Err(HookRefused::PidFile { .. })));
+        assert!(matches!(
+            Hook::check(&HookOptions { pid_file: Some(data.clone()), ..options() }),
+            Err(HookRefused::PidFile { .. })
+        ));
         let two = HookOptions { pid: Some(1), pid_file: Some(data), ..options() };
         assert!(matches!(Hook::check(&two), Err(HookRefused::TwoProcesses)));
         assert!(matches!(

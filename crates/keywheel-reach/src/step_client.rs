@@ -60,7 +60,9 @@ pub enum CallError {
         expired: bool,
     },
     /// The authority shows a certificate that the roots do not vouch for.
-    #[error("the server at {base} is not trusted: its certificate does not lead to a root in the --root file, or is not for this name")]
+    #[error(
+        "the server at {base} is not trusted: its certificate does not lead to a root in the --root file, or is not for this name"
+    )]
     NotTrusted {
         /// Its address.
         base: String,
@@ -103,7 +105,12 @@ pub enum CallError {
 
 impl StepClient {
     /// `base` is `https://host[:port]`; `limit` is for each request, from the connection to the end of the answer.
-    pub fn new(base: &str, trust: &Trust, identity: Option<&Identity>, limit: SignedDuration) -> Result<Self, CallError> {
+    pub fn new(
+        base: &str,
+        trust: &Trust,
+        identity: Option<&Identity>,
+        limit: SignedDuration,
+    ) -> Result<Self, CallError> {
         let limit = Duration::try_from(limit).unwrap_or(CONNECT_LIMIT);
         let http = reqwest::Client::builder()
             .tls_backend_preconfigured(tls::client_config(trust, identity)?)
@@ -279,10 +286,12 @@ impl StepClient {
     fn unreachable(&self, error: reqwest::Error) -> CallError {
         let base = self.base.clone();
         match tls_fault(&error) {
-            Some(rustls::Error::AlertReceived(alert)) if is_about_our_certificate(*alert) => CallError::ClientCertificate {
-                alert: format!("{alert:?}"),
-                expired: *alert == AlertDescription::CertificateExpired,
-            },
+            Some(rustls::Error::AlertReceived(alert)) if is_about_our_certificate(*alert) => {
+                CallError::ClientCertificate {
+                    alert: format!("{alert:?}"),
+                    expired: *alert == AlertDescription::CertificateExpired,
+                }
+            }
             Some(rustls::Error::InvalidCertificate(fault)) => {
                 CallError::NotTrusted { base, source: fault.clone().to_string().into() }
             }
@@ -386,14 +395,17 @@ mod tests {
 
     #[test]
     fn refusals_are_told_apart_from_trouble_and_from_foreign_pages() {
-        let refusal = |status: u16, body: &str| client().refusal(StatusCode::from_u16(status).unwrap(), body.as_bytes(), None);
+        let refusal =
+            |status: u16, body: &str| client().refusal(StatusCode::from_u16(status).unwrap(), body.as_bytes(), None);
         let json = r#"{"status":0,"message":"no"}"#;
         assert!(matches!(refusal(401, json), CallError::Refused { status: 401, message } if message == "no"));
         assert!(matches!(refusal(501, json), CallError::Refused { status: 501, .. }));
         assert!(matches!(refusal(500, json), CallError::Busy { status: 500, .. }));
         assert!(matches!(refusal(429, json), CallError::Busy { .. }));
         assert!(matches!(refusal(502, "<html>"), CallError::Busy { message, .. } if message.contains("proxy")));
-        assert!(matches!(refusal(404, "404 page not found\n"), CallError::Garbled { hint, .. } if hint.contains("404 page")));
+        assert!(
+            matches!(refusal(404, "404 page not found\n"), CallError::Garbled { hint, .. } if hint.contains("404 page"))
+        );
         assert!(matches!(refusal(400, "<html>"), CallError::Garbled { hint, .. } if hint.contains("proxy")));
     }
 

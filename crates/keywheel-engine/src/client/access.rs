@@ -63,6 +63,16 @@ pub enum Certifier {
     Local(LocalAuthority),
 }
 
+impl Certifier {
+    /// The address of the authority, or its name.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Remote(access) => access.url(),
+            Self::Local(authority) => authority.name(),
+        }
+    }
+}
+
 /// What an authority in this process is asked for.
 #[derive(Debug, Clone)]
 pub enum LocalRequest {
@@ -191,7 +201,8 @@ pub async fn root_by_fingerprint(url: &str, fingerprint: &str) -> Result<String,
     let root = Certificate::from_pem(answer.ca.as_bytes()).map_err(|error| ClientError::Garbled(error.into()))?;
     if root.digest() != wanted {
         return Err(ClientError::Untrusted(
-            format!("{base} sent a root with fingerprint {} instead of {wanted}; it was not kept", root.digest()).into(),
+            format!("{base} sent a root with fingerprint {} instead of {wanted}; it was not kept", root.digest())
+                .into(),
         ));
     }
     // Not the text that came: it could hold more than the certificate that was compared.

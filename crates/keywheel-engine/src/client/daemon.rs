@@ -1,11 +1,24 @@
 //! The loop that keeps a pair fresh: it sleeps until the key is due, turns it, and backs off when that fails.
 
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
 use jiff::{SignedDuration, Timestamp};
+use keywheel_core::fingerprint::CertificateDigest;
+use keywheel_core::go_duration;
+use keywheel_core::schedule::{self, Timing};
+use keywheel_core::validity::Validity;
+use keywheel_wire::signer::Signer;
+use keywheel_wire::x509::certificate::Certificate;
 use tokio::sync::mpsc;
 
 use super::error::ClientError;
-use super::rekey::{RekeyOptions, RekeyReport};
-use super::renew::RenewOptions;
+use super::load;
+use super::rekey::{self, RekeyOptions, RekeyOutcome, RekeyReport};
+use super::renew::{self, RenewOptions};
+
+/// The wall clock is looked at this often at least: a suspended machine or a set clock is noticed.
+const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 
 /// What is kept fresh.
 #[derive(Clone)]
@@ -75,12 +88,266 @@ pub enum Event {
 
 /// Checks everything that can be known beforehand: what the daemon will do must be possible today.
 pub async fn check(options: &DaemonOptions, now: Timestamp) -> Result<(), ClientError> {
-    let _ = (options, now);
-    todo!()
+    let job = current(&options.job);
+    match &job {
+        Job::Rekey(job) => drop(rekey::check(job, now).await?),
+        Job::Renew(job) => drop(renew::check(job, now).await?),
+    }
+    check_times(options, &leaf(certificate_of(&job))?)
 }
 
 /// Runs until it is told to stop; only what `check` refuses at the start ends it with an error.
-pub async fn run(options: DaemonOptions, commands: mpsc::Receiver<Command>, events: impl FnMut(Event)) -> Result<(), ClientError> {
-    let _ = (options, commands, events);
-    todo!()
+pub async fn run(
+    options: DaemonOptions,
+    mut commands: mpsc::Receiver<Command>,
+    mut events: impl FnMut(Event),
+) -> Result<(), ClientError> {
+    check(&options, Timestamp::now()).await?;
+    let mut daemon = Daemon::new(options)?;
+    events(daemon.scheduled(true));
+    loop {
+        match daemon.wait(&mut commands, &mut events).await {
+            Command::Stop => {
+                events(Event::Stopped);
+                return Ok(());
+            }
+            // What is begun is finished: a command that comes meanwhile waits in its channel.
+            Command::Now => daemon.turn(&mut events).await,
+        }
+    }
+}
+
+/// One pair that is kept fresh.
+struct Daemon {
+    options: DaemonOptions,
+    /// Looked at often, so the key is not: opening an encrypted one takes half a second.
+    certificate: PathBuf,
+    seen: Option<CertificateDigest>,
+    validity: Validity,
+    last_success: Option<Timestamp>,
+    failures: u32,
+    due: Timestamp,
+    expiry_told: bool,
+}
+
+impl Daemon {
+    fn new(options: DaemonOptions) -> Result<Self, ClientError> {
+        let certificate = certificate_of(&current(&options.job)).to_owned();
+        let leaf = leaf(&certificate)?;
+        let mut daemon = Self {
+            options,
+            certificate,
+            seen: Some(leaf.digest()),
+            validity: validity(&leaf),
+            last_success: None,
+            failures: 0,
+            due: Timestamp::MAX,
+            expiry_told: false,
+        };
+        daemon.schedule()?;
+        Ok(daemon)
+    }
+
+    fn schedule(&mut self) -> Result<(), ClientError> {
+        let now = Timestamp::now();
+        self.due = schedule::next_rekey(now, self.validity, timing(&self.options), self.last_success, rekey::seed()?);
+        Ok(())
+    }
+
+    fn scheduled(&self, first: bool) -> Event {
+        let after = self.due.duration_since(Timestamp::now()).max(SignedDuration::ZERO);
+        Event::Scheduled { at: self.due, after, first }
+    }
+
+    /// Waits until the pair is due by the wall clock, or a command comes.
+    async fn wait(&mut self, commands: &mut mpsc::Receiver<Command>, events: &mut impl FnMut(Event)) -> Command {
+        loop {
+            let now = Timestamp::now();
+            let sleep = schedule::sleep_towards(now, self.due);
+            let sleep = Duration::try_from(sleep).unwrap_or_default().min(LONGEST_SLEEP);
+            if sleep.is_zero() {
+                // A command that is there already goes first: a daemon that is always due must still end.
+                return commands.try_recv().unwrap_or(Command::Now);
+            }
+            match tokio::time::timeout(sleep, commands.recv()).await {
+                Ok(Some(command)) => return command,
+                // Nobody can tell us to stop any more: that is the end.
+                Ok(None) => return Command::Stop,
+                Err(_) => {}
+            }
+            self.look(events);
+        }
+    }
+
+    /// Looks whether something else replaced the certificate, and whether it has expired.
+    fn look(&mut self, events: &mut impl FnMut(Event)) {
+        // Half-written files of others are looked at again next time.
+        if let Ok(found) = leaf(&self.certificate)
+            && self.seen != Some(found.digest())
+        {
+            self.seen = Some(found.digest());
+            self.validity = validity(&found);
+            self.failures = 0;
+            self.expiry_told = false;
+            if self.schedule().is_ok() {
+                events(Event::FilesChanged);
+                events(self.scheduled(false));
+            }
+        }
+        if !self.expiry_told && self.validity.not_after < Timestamp::now() {
+            self.expiry_told = true;
+            events(Event::Expired { not_after: self.validity.not_after });
+        }
+    }
+
+    /// Turns the key once, and sets the next time.
+    async fn turn(&mut self, events: &mut impl FnMut(Event)) {
+        match self.attempt().await {
+            Ok(RekeyOutcome::Done(report)) => self.succeeded(Event::Done(report), events),
+            Ok(RekeyOutcome::NotYet { .. }) => self.succeeded(Event::FilesChanged, events),
+            Err(error @ ClientError::Hook { .. }) => self.succeeded(Event::HookFailed { error }, events),
+            Err(error) => self.failed(error, events),
+        }
+    }
+
+    async fn attempt(&self) -> Result<RekeyOutcome, ClientError> {
+        let now = Timestamp::now();
+        match current(&self.options.job) {
+            Job::Rekey(job) => rekey::check(&job, now).await?.run().await,
+            Job::Renew(job) => renew::check(&job, now).await?.run().await,
+        }
+    }
+
+    fn succeeded(&mut self, event: Event, events: &mut impl FnMut(Event)) {
+        events(event);
+        self.failures = 0;
+        self.expiry_told = false;
+        self.last_success = Some(Timestamp::now());
+        self.certificate = certificate_of(&current(&self.options.job)).to_owned();
+        match leaf(&self.certificate) {
+            Ok(found) => {
+                self.seen = Some(found.digest());
+                self.validity = validity(&found);
+                match self.schedule() {
+                    Ok(()) => events(self.scheduled(false)),
+                    Err(error) => self.failed(error, events),
+                }
+            }
+            Err(error) => self.failed(error, events),
+        }
+    }
+
+    fn failed(&mut self, error: ClientError, events: &mut impl FnMut(Event)) {
+        self.failures = self.failures.saturating_add(1);
+        let now = Timestamp::now();
+        let seed = rekey::seed().unwrap_or_default();
+        self.due = schedule::next_retry(now, self.validity.not_after, self.failures, seed);
+        let retry_after = self.due.duration_since(now).max(SignedDuration::ZERO);
+        events(Event::Failed { error, attempt: self.failures, retry_after });
+    }
+}
+
+/// Times that cannot work with this certificate are refused at the start.
+fn check_times(options: &DaemonOptions, leaf: &Certificate) -> Result<(), ClientError> {
+    let whole = leaf.not_after().duration_since(leaf.not_before());
+    let lead = match &options.job {
+        Job::Rekey(job) => job.expires_in,
+        Job::Renew(job) => job.expires_in,
+    };
+    let positive = |time: Option<SignedDuration>| time.filter(|time| time.is_positive());
+    let refuse = |flag: &str, value: SignedDuration| {
+        Err(ClientError::Usage(format!(
+            "flag '--{flag}' must be within (lower than) the certificate validity period; {flag}={}, \
+             cert-validity-period={}",
+            go_duration::format(value),
+            go_duration::format(whole)
+        )))
+    };
+    match (positive(options.period), positive(lead)) {
+        (Some(_), Some(_)) => {
+            Err(ClientError::Usage("flag '--expires-in' is incompatible with '--rekey-period'".to_owned()))
+        }
+        (Some(period), None) if period >= whole => refuse(period_flag(&options.job), period),
+        // The reference takes a longer lead time and then rekeys without a pause.
+        (None, Some(lead)) if lead >= whole => refuse("expires-in", lead),
+        _ => Ok(()),
+    }
+}
+
+fn period_flag(job: &Job) -> &'static str {
+    match job {
+        Job::Rekey(_) => "rekey-period",
+        Job::Renew(_) => "renew-period",
+    }
+}
+
+fn timing(options: &DaemonOptions) -> Timing {
+    let lead = match &options.job {
+        Job::Rekey(job) => job.expires_in,
+        Job::Renew(job) => job.expires_in,
+    };
+    let positive = |time: Option<SignedDuration>| time.filter(|time| time.is_positive());
+    match (positive(options.period), positive(lead)) {
+        (Some(period), _) => Timing::Every(period),
+        (None, Some(lead)) => Timing::BeforeExpiry(lead),
+        (None, None) => Timing::LastThird,
+    }
+}
+
+/// The job as it stands now, without its gate: what was written elsewhere before is what is shown and replaced next.
+fn current(job: &Job) -> Job {
+    let is_newer = |new: &Path, old: &Path| match (leaf(new), leaf(old)) {
+        (Ok(new), Ok(old)) => new.not_before() >= old.not_before(),
+        (Ok(_), Err(_)) => true,
+        (Err(_), _) => false,
+    };
+    match job {
+        Job::Rekey(job) => {
+            let mut job = RekeyOptions { expires_in: None, ..job.clone() };
+            let certificate = job.out_certificate.clone().unwrap_or_else(|| job.certificate.clone());
+            let key = job.out_key.clone().unwrap_or_else(|| job.key.clone());
+            let password = job.password.as_ref().map(|password| password.as_slice());
+            if let Ok((_, loaded)) = load::pair(&certificate, &key, password)
+                && is_newer(&certificate, &job.certificate)
+            {
+                // A key that was given is given once: after that it is the old key, and a rekey makes a new one.
+                let given = job.private_key.as_deref().map(|file| load::key("the new key", file, password));
+                if let Some(Ok(given)) = given
+                    && given.signer.public_key() == loaded.signer.public_key()
+                {
+                    job.private_key = None;
+                }
+                job.out_certificate = Some(certificate.clone());
+                job.out_key = Some(key.clone());
+                (job.certificate, job.key) = (certificate, key);
+            }
+            Job::Rekey(job)
+        }
+        Job::Renew(job) => {
+            let mut job = RenewOptions { expires_in: None, ..job.clone() };
+            if let Some(out) = job.out.clone() {
+                let same_key =
+                    matches!((leaf(&out), leaf(&job.certificate)), (Ok(new), Ok(old)) if new.spki() == old.spki());
+                if same_key && is_newer(&out, &job.certificate) {
+                    job.certificate = out;
+                }
+            }
+            Job::Renew(job)
+        }
+    }
+}
+
+fn certificate_of(job: &Job) -> &Path {
+    match job {
+        Job::Rekey(job) => &job.certificate,
+        Job::Renew(job) => &job.certificate,
+    }
+}
+
+fn leaf(certificate: &Path) -> Result<Certificate, ClientError> {
+    Ok(load::leaf(&load::chain(certificate)?)?.clone())
+}
+
+fn validity(leaf: &Certificate) -> Validity {
+    Validity { not_before: leaf.not_before(), not_after: leaf.not_after() }
 }

@@ -69,7 +69,10 @@ pub async fn check(options: &RenewOptions, now: Timestamp) -> Result<RenewPlan, 
     }
     let target = place::target(options.out.as_deref().unwrap_or(&options.certificate), ROOM_FOR_CHAIN)?;
     if target.real() == pair.key().real() {
-        return Err(ClientError::Usage(format!("the certificate would be written over the key {}", options.key.display())));
+        return Err(ClientError::Usage(format!(
+            "the certificate would be written over the key {}",
+            options.key.display()
+        )));
     }
     let not_yet = match schedule::gate(now, load::leaf(&chain)?.not_after(), options.expires_in, rekey::seed()?) {
         Gate::Due => None,

@@ -2,11 +2,17 @@
 
 use std::path::PathBuf;
 
+use jiff::Timestamp;
+use keywheel_core::serial::Serial;
+use keywheel_wire::step::messages::RevokeRequest;
 use zeroize::Zeroizing;
 
-use super::access::Certifier;
-use super::certificate::Authorization;
+use super::access::{Certifier, LocalRequest};
+use super::ask::{self, Asker};
+use super::certificate::{Authority, Authorization};
 use super::error::ClientError;
+use super::load;
+use super::token::Purpose;
 
 /// What is asked for.
 #[derive(Clone)]
@@ -44,6 +50,60 @@ pub enum RevokeTarget {
 
 /// Revokes; the answer is the serial number, decimal.
 pub async fn revoke(options: &RevokeOptions) -> Result<String, ClientError> {
-    let _ = options;
-    todo!()
+    match &options.target {
+        RevokeTarget::Serial { serial, authorization } => {
+            let serial = Serial::parse(serial)
+                .map_err(|_| ClientError::Usage(format!("invalid value '{serial}' for the serial number")))?
+                .to_string();
+            let token = match Authority::open(authorization, &options.certifier).await? {
+                Authority::Token(token) => token,
+                Authority::Issuer(issuer) => {
+                    let now = Timestamp::now();
+                    issuer.sign(&issuer.contents(Purpose::Revoke, &serial, &options.certifier, now)?)?
+                }
+            };
+            send(options, &serial, Some(token), None).await?;
+            Ok(serial)
+        }
+        RevokeTarget::Itself { certificate, key, password } => {
+            let password = password.as_ref().map(|password| password.as_slice());
+            let (chain, key) = load::pair(certificate, key, password)?;
+            let serial = load::leaf(&chain)?.serial().to_string();
+            let asker = Asker { chain: &chain, signer: key.signer.clone(), mtls: true };
+            send(options, &serial, None, Some(&asker)).await?;
+            Ok(serial)
+        }
+    }
+}
+
+async fn send(
+    options: &RevokeOptions,
+    serial: &str,
+    token: Option<String>,
+    asker: Option<&Asker<'_>>,
+) -> Result<(), ClientError> {
+    match &options.certifier {
+        Certifier::Remote(access) => {
+            let body = RevokeRequest {
+                serial: serial.to_owned(),
+                ott: token.unwrap_or_default(),
+                reason_code: i64::from(options.reason_code),
+                reason: options.reason.clone(),
+                passive: true,
+            };
+            let identity = asker.map(Asker::identity);
+            access.client(identity.as_ref())?.revoke(&body).await.map_err(ask::failed)?;
+        }
+        Certifier::Local(authority) => {
+            let request = LocalRequest::Revoke {
+                serial: serial.to_owned(),
+                token,
+                chain_der: asker.map(Asker::chain_der).unwrap_or_default(),
+                reason_code: options.reason_code,
+                reason: options.reason.clone(),
+            };
+            authority.ask(request).await?;
+        }
+    }
+    Ok(())
 }

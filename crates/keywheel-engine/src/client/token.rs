@@ -11,7 +11,6 @@ use keywheel_wire::jose::{jwe, jwk};
 use keywheel_wire::signer::Signer;
 use keywheel_wire::step::token::{Contents, confirmation, sign_with_chain, sign_with_jwk};
 use keywheel_wire::x509::certificate::Certificate;
-use keywheel_wire::x509::request::Request;
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
@@ -19,6 +18,7 @@ use super::access::Certifier;
 use super::ask::{self, Asker};
 use super::error::{Cause, ClientError};
 use super::load;
+use super::sign::load_request;
 
 /// Which provisioner, and what opens its key.
 #[derive(Clone, Default)]
@@ -81,7 +81,7 @@ pub async fn make(options: &TokenOptions, now: Timestamp) -> Result<String, Clie
         (Some(_), Some(_)) => {
             return Err(ClientError::Usage("flag '--cnf' and flag '--cnf-file' are mutually exclusive".to_owned()));
         }
-        (Some(file), None) => Some(confirmation_of(file)?),
+        (Some(file), None) => Some(confirmation(load_request(file)?.der())),
         (None, confirm) => confirm.clone(),
     };
     if matches!(options.purpose, Purpose::Renew | Purpose::Rekey) {
@@ -95,7 +95,9 @@ pub async fn make(options: &TokenOptions, now: Timestamp) -> Result<String, Clie
     contents.not_before = moment("--not-before", &options.not_before, now)?.unwrap_or(contents.not_before);
     contents.expires_at = moment("--not-after", &options.not_after, now)?.unwrap_or(contents.expires_at);
     if contents.expires_at <= contents.not_before {
-        return Err(ClientError::Usage("the token would end before it starts: check '--not-before' and '--not-after'".to_owned()));
+        return Err(ClientError::Usage(
+            "the token would end before it starts: check '--not-before' and '--not-after'".to_owned(),
+        ));
     }
     contents.confirmation = confirmation;
     if !options.user_data.is_empty() {
@@ -130,7 +132,8 @@ impl Issuer {
         let all = provisioners(certifier).await?;
         let chosen = choose(&all, "JWK", provisioning)?;
         let name = text(chosen, "name");
-        let kid = chosen.get("key").and_then(|key| key.get("kid")).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let kid =
+            chosen.get("key").and_then(|key| key.get("kid")).and_then(Value::as_str).unwrap_or_default().to_owned();
         if let Some(file) = &provisioning.key {
             let (signer, thumbprint) = key_from_file(file, &name, provisioning.password.as_ref())?;
             let kid = if kid.is_empty() { thumbprint } else { kid };
@@ -138,9 +141,7 @@ impl Issuer {
         }
         let encrypted = match (text(chosen, "encryptedKey"), certifier) {
             (encrypted, _) if !encrypted.is_empty() => encrypted,
-            (_, Certifier::Remote(access)) => {
-                access.client(None)?.encrypted_key(&kid).await.map_err(ask::failed)?.key
-            }
+            (_, Certifier::Remote(access)) => access.client(None)?.encrypted_key(&kid).await.map_err(ask::failed)?.key,
             (_, Certifier::Local(_)) => {
                 return Err(ClientError::Provisioner {
                     message: format!("provisioner '{name}' keeps no encrypted key: name its private key with '--key'"),
@@ -260,9 +261,10 @@ fn choose<'a>(
     match (fitting.next(), fitting.next()) {
         (Some(one), None) => Ok(one),
         (Some(_), Some(_)) => Err(ClientError::Provisioner {
-            message: "the authority has several provisioners that could make the token: choose one with '--provisioner' \
+            message:
+                "the authority has several provisioners that could make the token: choose one with '--provisioner' \
                       (and '--kid')"
-                .to_owned(),
+                    .to_owned(),
             names: names(),
         }),
         (None, _) if all.is_empty() => Err(ClientError::Provisioner {
@@ -314,19 +316,6 @@ fn open_jwe(compact: &str, name: &str, password: Option<&Zeroizing<Vec<u8>>>) ->
     let key = jwk::PrivateJwk::parse(&plain).map_err(|error| unusable(error.into()))?;
     let key = FileKey::from_private_key(key.private_key().clone()).map_err(|error| unusable(error.into()))?;
     Ok(Arc::new(key))
-}
-
-/// What binds a token to the request in a file.
-fn confirmation_of(file: &Path) -> Result<String, ClientError> {
-    let content = load::content("the request", file)?;
-    let request = if content.first() == Some(&0x30) {
-        Request::from_der(&content).map_err(Cause::from)
-    } else {
-        Request::from_pem(&content).map_err(Cause::from)
-    };
-    let request =
-        request.map_err(|source| ClientError::Input { what: "the request", file: file.to_owned(), source })?;
-    Ok(confirmation(request.der()))
 }
 
 /// A moment as it is typed: RFC 3339, or a Go duration from now.

@@ -289,7 +289,11 @@ impl Pair {
             let name = PathBuf::from(name);
             if std::fs::symlink_metadata(&name).is_err() {
                 let renamed = std::fs::rename(&self.place, &name);
-                renamed.map_err(|source| WriteError::Os { operation: "put aside", path: self.place.clone(), source })?;
+                renamed.map_err(|source| WriteError::Os {
+                    operation: "put aside",
+                    path: self.place.clone(),
+                    source,
+                })?;
                 sync_directory(self.key.directory())?;
                 return Ok(name);
             }
@@ -328,7 +332,8 @@ impl Pair {
 
     fn write_journal(&self, journal: &Journal) -> Result<(), PairError> {
         let path = self.place.join(JOURNAL);
-        let text = serde_json::to_vec_pretty(journal).map_err(|source| PairError::Journal { path: path.clone(), source })?;
+        let text =
+            serde_json::to_vec_pretty(journal).map_err(|source| PairError::Journal { path: path.clone(), source })?;
         Ok(write_private(&path, &text)?)
     }
 }

@@ -93,12 +93,16 @@ impl Target {
         };
         let real = directory.join(name);
         let (exists, kept) = match std::fs::symlink_metadata(&real) {
-            Ok(found) if found.is_dir() => return Err(WriteError::NotAFile { path: named.to_owned(), what: "is a directory" }),
+            Ok(found) if found.is_dir() => {
+                return Err(WriteError::NotAFile { path: named.to_owned(), what: "is a directory" });
+            }
             Ok(found) if !found.is_file() => {
                 return Err(WriteError::NotAFile { path: named.to_owned(), what: "is not a regular file" });
             }
             Ok(found) => (true, keep(&real, &found)?),
-            Err(error) if error.kind() == ErrorKind::NotFound => (false, Kept { mode, owner: None, attributes: Vec::new() }),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                (false, Kept { mode, owner: None, attributes: Vec::new() })
+            }
             Err(error) => return Err(os("look at", &real)(error)),
         };
         Ok(Self { named: named.to_owned(), real, directory, exists, kept })
@@ -257,7 +261,8 @@ impl Kept {
                 .map_err(|error| os("keep the security label or access list of", path)(error.into()))?;
         }
         // Last: an access list has a say in the mode, and a change of owner clears bits of it.
-        rustix::fs::fchmod(file, Mode::from_raw_mode(self.mode)).map_err(|error| os("keep the mode of", path)(error.into()))
+        rustix::fs::fchmod(file, Mode::from_raw_mode(self.mode))
+            .map_err(|error| os("keep the mode of", path)(error.into()))
     }
 }
 
@@ -295,7 +300,12 @@ fn follow_links(named: &Path) -> Result<PathBuf, WriteError> {
 fn is_mount_point(path: &Path) -> bool {
     let Ok(table) = std::fs::read_to_string("/proc/self/mountinfo") else { return false };
     // Blanks and the like stand in the table as octal escapes.
-    let escaped = path.to_string_lossy().replace('\\', "\\134").replace(' ', "\\040").replace('\t', "\\011").replace('\n', "\\012");
+    let escaped = path
+        .to_string_lossy()
+        .replace('\\', "\\134")
+        .replace(' ', "\\040")
+        .replace('\t', "\\011")
+        .replace('\n', "\\012");
     table.lines().any(|line| line.split(' ').nth(4) == Some(escaped.as_str()))
 }
 
@@ -363,7 +373,8 @@ mod tests {
             bytes
         };
         let mut list = 2_u32.to_le_bytes().to_vec();
-        for (tag, rights, id) in [(1, 6, u32::MAX), (2, 4, 77), (4, 0, u32::MAX), (16, 4, u32::MAX), (32, 0, u32::MAX)] {
+        for (tag, rights, id) in [(1, 6, u32::MAX), (2, 4, 77), (4, 0, u32::MAX), (16, 4, u32::MAX), (32, 0, u32::MAX)]
+        {
             list.extend(entry(tag, rights, id));
         }
         let name = "system.posix_acl_access";

@@ -1,0 +1,74 @@
+//! The places of a certificate and its key: taken, repaired after an earlier run, with errors in a client's words.
+
+use std::path::{Path, PathBuf};
+
+use keywheel_reach::files::lock::LockError;
+use keywheel_reach::files::pair::{Pair, PairError, Recovered};
+use keywheel_reach::files::write::{PRIVATE, Target, WriteError};
+
+use super::error::ClientError;
+
+/// Takes both places; nobody else replaces them until the pair is dropped.
+pub(super) fn open(certificate: &Path, key: &Path) -> Result<Pair, ClientError> {
+    Pair::open(certificate, key).map_err(|error| match error {
+        PairError::SameFile(_) => ClientError::Usage(error.to_string()),
+        PairError::Lock(LockError::Held(_)) => ClientError::Locked { file: key.to_owned() },
+        PairError::Write(WriteError::NotAFile { ref path, .. } | WriteError::Os { ref path, .. }) => {
+            ClientError::Target { file: path.clone(), source: error.into() }
+        }
+        error => ClientError::Target { file: key.to_owned(), source: error.into() },
+    })
+}
+
+/// Finishes or undoes what an earlier run left.
+pub(super) fn recover(pair: &Pair, notes: &mut Vec<String>) -> Result<Recovered, ClientError> {
+    let recovered = pair
+        .recover()
+        .map_err(|error| ClientError::Recover { file: pair.key().named().to_owned(), source: error.into() })?;
+    match &recovered {
+        Recovered::Finished => notes.push("an earlier run was cut off; its new pair is in place now".to_owned()),
+        Recovered::SetAside(place) => notes.push(format!(
+            "an earlier run was cut off, and the files were changed since: what it had is in {}",
+            place.display()
+        )),
+        Recovered::Nothing | Recovered::Undone | Recovered::Pending(_) => {}
+    }
+    Ok(recovered)
+}
+
+/// A failure before the authority was asked.
+pub(super) fn refused(pair: &Pair, error: PairError) -> ClientError {
+    let file = match &error {
+        PairError::Write(WriteError::Os { path, .. } | WriteError::NotAFile { path, .. }) => path.clone(),
+        _ => pair.key().named().to_owned(),
+    };
+    ClientError::Target { file, source: error.into() }
+}
+
+/// One file that will be written: it must be possible.
+pub(super) fn target(file: &Path, room: usize) -> Result<Target, ClientError> {
+    let refused = |error: WriteError| ClientError::Target { file: file.to_owned(), source: error.into() };
+    let target = Target::resolve(file, PRIVATE).map_err(refused)?;
+    target.rehearse(room).map_err(refused)?;
+    Ok(target)
+}
+
+/// The files among these that exist.
+pub(super) fn existing<'a>(targets: impl IntoIterator<Item = &'a Target>) -> Vec<PathBuf> {
+    targets.into_iter().filter(|target| target.exists()).map(|target| target.named().to_owned()).collect()
+}
+
+/// An error and its causes in one line.
+pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(at) = cause {
+        let next = at.to_string();
+        if !text.ends_with(&next) {
+            text.push_str(": ");
+            text.push_str(&next);
+        }
+        cause = at.source();
+    }
+    text
+}
