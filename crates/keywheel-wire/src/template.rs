@@ -7,7 +7,9 @@ mod engine;
 mod functions;
 
 pub use data::{AuthorizationCertificate, ExtensionInput, NameInput, PublicKeyInput, RequestInput, San, TemplateInput};
-pub use description::{BasicConstraintsOutput, CertificateDescription, DescriptionError, ExtensionOutput, KeyUsageFlag};
+pub use description::{
+    BasicConstraintsOutput, CertificateDescription, DescriptionError, ExtensionOutput, KeyUsageFlag,
+};
 
 use serde_json::{Map, Value};
 

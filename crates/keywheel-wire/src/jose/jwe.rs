@@ -44,7 +44,9 @@ pub enum JweError {
     #[error("the encrypted text's header is not a JSON object")]
     Header(#[source] serde_json::Error),
     /// An algorithm that is not spoken.
-    #[error("the encrypted text uses {0}, which is not supported; expected PBES2-HS256+A128KW or PBES2-HS512+A256KW with A128GCM or A256GCM")]
+    #[error(
+        "the encrypted text uses {0}, which is not supported; expected PBES2-HS256+A128KW or PBES2-HS512+A256KW with A128GCM or A256GCM"
+    )]
     Unsupported(String),
     /// The number of rounds is missing, zero or beyond [`MAX_ROUNDS`].
     #[error("the encrypted text asks for {0} key derivation rounds; 1 to {MAX_ROUNDS} are accepted")]
@@ -81,8 +83,7 @@ pub fn decrypt(compact: &str, password: &[u8]) -> Result<Zeroizing<Vec<u8>>, Jwe
         return Err(JweError::NotCompact);
     };
     let part = |text| bytes::decode(text).ok_or(JweError::NotCompact);
-    let header: Map<String, Value> =
-        serde_json::from_slice(&part(protected)?).map_err(JweError::Header)?;
+    let header: Map<String, Value> = serde_json::from_slice(&part(protected)?).map_err(JweError::Header)?;
     let management = KeyManagement::read(&header)?;
     let cipher = content_cipher(&header)?;
     let kek = management.derive(password)?;
@@ -153,8 +154,7 @@ pub fn encrypt(
 fn join(text: &str) -> Result<String, JweError> {
     let object: Map<String, Value> = serde_json::from_str(text).map_err(JweError::Header)?;
     let part = |name: &str| object.get(name).and_then(Value::as_str).ok_or(JweError::NotCompact);
-    let parts =
-        [part("protected")?, part("encrypted_key")?, part("iv")?, part("ciphertext")?, part("tag")?];
+    let parts = [part("protected")?, part("encrypted_key")?, part("iv")?, part("ciphertext")?, part("tag")?];
     Ok(parts.join("."))
 }
 

@@ -268,14 +268,10 @@ impl Parameters {
         match text("kty")? {
             "EC" => {
                 let curve = text("crv")?;
-                let (kind, width) = [
-                    (KeyKind::EcP256, 32),
-                    (KeyKind::EcP384, 48),
-                    (KeyKind::EcP521, 66),
-                ]
-                .into_iter()
-                .find(|(kind, _)| curve_name(*kind) == curve)
-                .ok_or_else(|| JwkError::Unsupported(format!("EC {}", short(curve))))?;
+                let (kind, width) = [(KeyKind::EcP256, 32), (KeyKind::EcP384, 48), (KeyKind::EcP521, 66)]
+                    .into_iter()
+                    .find(|(kind, _)| curve_name(*kind) == curve)
+                    .ok_or_else(|| JwkError::Unsupported(format!("EC {}", short(curve))))?;
                 Ok(Self::Ec { kind, x: exact("x", width)?, y: exact("y", width)? })
             }
             "OKP" => match text("crv")? {
@@ -374,7 +370,8 @@ fn private_key(public: &Parameters, object: &Map<String, Value>) -> Result<Priva
             PrivateKey::from_pkcs8_der(&Zeroizing::new(key.to_der().map_err(malformed)?))
         }
         Parameters::Rsa { n, e } => {
-            let [d, p, q, dp, dq, qi] = [number("d")?, number("p")?, number("q")?, number("dp")?, number("dq")?, number("qi")?];
+            let [d, p, q, dp, dq, qi] =
+                [number("d")?, number("p")?, number("q")?, number("dp")?, number("dq")?, number("qi")?];
             let key = pkcs1::RsaPrivateKey {
                 modulus: UintRef::new(n).map_err(malformed)?,
                 public_exponent: UintRef::new(e).map_err(malformed)?,
@@ -392,8 +389,11 @@ fn private_key(public: &Parameters, object: &Map<String, Value>) -> Result<Priva
     read.map_err(JwkError::PrivateKey)
 }
 
+/// A private number and its name.
+type PrivateMember = (&'static str, Zeroizing<Vec<u8>>);
+
 /// The private numbers of a key, in the order in which they are written.
-fn private_members(key: &PrivateKey) -> Option<Vec<(&'static str, Zeroizing<Vec<u8>>)>> {
+fn private_members(key: &PrivateKey) -> Option<Vec<PrivateMember>> {
     let info = pkcs8::PrivateKeyInfoRef::try_from(key.pkcs8_der()).ok()?;
     let inner = info.private_key.as_bytes();
     let own = |number: &[u8]| Zeroizing::new(number.to_vec());

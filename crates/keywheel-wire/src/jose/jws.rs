@@ -58,7 +58,9 @@ pub enum JwsError {
     #[error("the token's header is not a JSON object")]
     Header(#[source] serde_json::Error),
     /// No algorithm, or one that is not spoken.
-    #[error("the token's algorithm '{0}' is not accepted; use ES256, ES384, ES512, EdDSA, RS256 to RS512 or PS256 to PS512")]
+    #[error(
+        "the token's algorithm '{0}' is not accepted; use ES256, ES384, ES512, EdDSA, RS256 to RS512 or PS256 to PS512"
+    )]
     Algorithm(String),
     /// The header demands an extension that is not known.
     #[error("the token demands an extension ('crit') that is not supported")]
@@ -177,8 +179,7 @@ impl Jws {
         let signature = bytes::decode(signature).ok_or(JwsError::NotCompact)?;
         let header: Map<String, Value> = serde_json::from_slice(&header).map_err(JwsError::Header)?;
         let name = header.get("alg").and_then(Value::as_str).unwrap_or_default();
-        let algorithm = Algorithm::parse(name)
-            .ok_or_else(|| JwsError::Algorithm(name.chars().take(32).collect()))?;
+        let algorithm = Algorithm::parse(name).ok_or_else(|| JwsError::Algorithm(name.chars().take(32).collect()))?;
         if header.contains_key("crit") {
             return Err(JwsError::Critical);
         }
@@ -233,8 +234,7 @@ impl Jws {
     /// # Errors
     /// When the key is not supported, the algorithm does not fit it, or the signature is not valid.
     pub fn verify(&self, spki: &[u8]) -> Result<(), JwsError> {
-        let kind = signer::public_key_kind(spki)
-            .ok_or(JwsError::Signature(VerifyError::UnsupportedKey))?;
+        let kind = signer::public_key_kind(spki).ok_or(JwsError::Signature(VerifyError::UnsupportedKey))?;
         if !self.algorithm.fits(kind) {
             return Err(JwsError::AlgorithmDoesNotFit { algorithm: self.algorithm.name(), key: kind });
         }
@@ -278,8 +278,7 @@ pub fn sign_with(
     full.extend(header.iter().filter(|(name, _)| *name != "alg").map(|(name, value)| (name.clone(), value.clone())));
     let header = serde_json::to_vec(&full).map_err(JwsError::Header)?;
     let signing_input = format!("{}.{}", bytes::encode(&header), bytes::encode(payload));
-    let mut signature =
-        signer.sign(algorithm.scheme(), signing_input.as_bytes()).map_err(JwsError::Sign)?;
+    let mut signature = signer.sign(algorithm.scheme(), signing_input.as_bytes()).map_err(JwsError::Sign)?;
     if let Some(width) = algorithm.ecdsa_width() {
         signature = bytes::der_to_fixed(&signature, width).ok_or(JwsError::MalformedSignature)?;
     }

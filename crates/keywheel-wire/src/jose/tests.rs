@@ -148,7 +148,10 @@ fn what_we_encrypt_we_decrypt() {
 #[test]
 fn a_text_that_asks_for_too_many_rounds_is_refused_at_once() {
     for (rounds, header) in [
-        (u64::from(jwe::MAX_ROUNDS) + 1, json!({"alg":"PBES2-HS256+A128KW","enc":"A256GCM","p2c":jwe::MAX_ROUNDS + 1,"p2s":"AAAA"})),
+        (
+            u64::from(jwe::MAX_ROUNDS) + 1,
+            json!({"alg":"PBES2-HS256+A128KW","enc":"A256GCM","p2c":jwe::MAX_ROUNDS + 1,"p2s":"AAAA"}),
+        ),
         (0, json!({"alg":"PBES2-HS256+A128KW","enc":"A256GCM","p2s":"AAAA"})),
         (u64::MAX, json!({"alg":"PBES2-HS256+A128KW","enc":"A256GCM","p2c":u64::MAX,"p2s":"AAAA"})),
     ] {

@@ -13,8 +13,8 @@ pub use fields::CaJsonError;
 pub use policy::PolicySide;
 pub use provisioners::{ConfiguredProvisioner, rekey_settings};
 pub use settings::{
-    CrlSettings, DatabaseSettings, KeywheelSettings, KmsSettings, Settings, SshKeySettings, SshSettings, SubjectDefaults,
-    TlsSettings,
+    CrlSettings, DatabaseSettings, KeywheelSettings, KmsSettings, Settings, SshKeySettings, SshSettings,
+    SubjectDefaults, TlsSettings,
 };
 
 /// The largest file that is read.

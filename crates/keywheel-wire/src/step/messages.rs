@@ -95,10 +95,20 @@ pub struct SignRequest {
     #[serde(default, deserialize_with = "null_as_default")]
     pub ott: String,
     /// RFC 3339 time or Go duration from now; empty for the provisioner's choice.
-    #[serde(rename = "notBefore", default, deserialize_with = "null_as_default", skip_serializing_if = "String::is_empty")]
+    #[serde(
+        rename = "notBefore",
+        default,
+        deserialize_with = "null_as_default",
+        skip_serializing_if = "String::is_empty"
+    )]
     pub not_before: String,
     /// RFC 3339 time or Go duration from now; empty for the provisioner's choice.
-    #[serde(rename = "notAfter", default, deserialize_with = "null_as_default", skip_serializing_if = "String::is_empty")]
+    #[serde(
+        rename = "notAfter",
+        default,
+        deserialize_with = "null_as_default",
+        skip_serializing_if = "String::is_empty"
+    )]
     pub not_after: String,
     /// What the template sees as `.Insecure.User`.
     #[serde(rename = "templateData", default, skip_serializing_if = "Option::is_none")]
@@ -123,7 +133,12 @@ pub struct SignResponse {
     #[serde(default, deserialize_with = "null_as_default")]
     pub ca: String,
     /// The leaf and all intermediates, each as PEM.
-    #[serde(rename = "certChain", default, deserialize_with = "null_as_default", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        rename = "certChain",
+        default,
+        deserialize_with = "null_as_default",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub cert_chain: Vec<String>,
     /// How the CA would like the client to speak TLS.
     #[serde(rename = "tlsOptions", default, skip_serializing_if = "Option::is_none")]
@@ -230,7 +245,12 @@ mod tests {
             crt: "L".into(),
             ca: "I".into(),
             cert_chain: vec!["L".into(), "I".into()],
-            tls_options: Some(TlsOptions { cipher_suites: vec!["S".into()], min_version: 1.2, max_version: 1.3, renegotiation: false }),
+            tls_options: Some(TlsOptions {
+                cipher_suites: vec!["S".into()],
+                min_version: 1.2,
+                max_version: 1.3,
+                renegotiation: false,
+            }),
         };
         assert_eq!(
             String::from_utf8(encode_line(&answer).unwrap()).unwrap(),

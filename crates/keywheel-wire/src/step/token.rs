@@ -255,7 +255,10 @@ impl Object<'_> {
         let Some(value) = present(self.0, name) else { return Ok(None) };
         let seconds = match value.as_i64() {
             Some(seconds) => seconds,
-            #[expect(clippy::cast_possible_truncation, reason = "the range is checked first and the fraction is to be dropped")]
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "the range is checked first and the fraction is to be dropped"
+            )]
             None => value.as_f64().filter(|number| number.abs() < 1e12).ok_or_else(wrong)?.floor() as i64,
         };
         Timestamp::from_second(seconds).map(Some).map_err(|_| wrong())

@@ -97,8 +97,7 @@ fn short(text: &str) -> String {
     text.chars().take(64).collect()
 }
 
-const KINDS: [&str; 10] =
-    ["printable", "utf8", "ia5", "numeric", "int", "oid", "bool", "utc", "generalized", "raw"];
+const KINDS: [&str; 10] = ["printable", "utf8", "ia5", "numeric", "int", "oid", "bool", "utc", "generalized", "raw"];
 
 #[cfg(test)]
 mod tests {

@@ -92,10 +92,13 @@ impl CertificateDescription {
         let members = Members { place: String::new(), map: object };
         // Dropping a constraint in silence would make a certificate that may do more than its template says.
         if members.get("nameConstraints").is_some() {
-            return Err(members.wrong("nameConstraints", "nothing, since name constraints in templates are not supported"));
+            return Err(
+                members.wrong("nameConstraints", "nothing, since name constraints in templates are not supported")
+            );
         }
         let mut sans = Vec::new();
-        for (member, kind) in [("dnsNames", "dns"), ("emailAddresses", "email"), ("ipAddresses", "ip"), ("uris", "uri")] {
+        for (member, kind) in [("dnsNames", "dns"), ("emailAddresses", "email"), ("ipAddresses", "ip"), ("uris", "uri")]
+        {
             for value in members.texts(member)? {
                 sans.push(San { kind: kind.to_owned(), value, asn1_value: None });
             }

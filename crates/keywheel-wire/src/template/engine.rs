@@ -275,7 +275,11 @@ fn key_item(key: &PublicKeyInput) -> Item {
         PublicKeyInput::Ecdsa { curve } => {
             let bits = curve.trim_start_matches("P-").parse().unwrap_or(0);
             let params = map([("Name", text(curve)), ("BitSize", Item::Int(bits))]);
-            structure("*ecdsa.PublicKey", vec![("Curve", map([("Params", params.clone())])), ("Params", params)], &Value::Null)
+            structure(
+                "*ecdsa.PublicKey",
+                vec![("Curve", map([("Params", params.clone())])), ("Params", params)],
+                &Value::Null,
+            )
         }
         PublicKeyInput::Ed25519 => structure("ed25519.PublicKey", vec![], &Value::Null),
         PublicKeyInput::Other => structure("", vec![], &Value::Null),

@@ -83,8 +83,7 @@ impl Given<'_> {
     }
 
     fn number(&self, index: usize) -> Result<i64, TemplateError> {
-        whole(self.item(index))
-            .ok_or_else(|| self.wrong(&format!("argument {} is not a whole number", index + 1)))
+        whole(self.item(index)).ok_or_else(|| self.wrong(&format!("argument {} is not a whole number", index + 1)))
     }
 
     fn list(&self, index: usize) -> Result<Vec<Item>, TemplateError> {
@@ -143,8 +142,11 @@ fn add_defaults(table: &mut Table) {
     }
 }
 
+/// What makes one number of two, if there is one.
+type Operation = fn(i64, i64) -> Option<i64>;
+
 fn add_numbers(table: &mut Table) {
-    let folded: [(&'static str, fn(i64, i64) -> Option<i64>); 7] = [
+    let folded: [(&'static str, Operation); 7] = [
         ("add", i64::checked_add),
         ("sub", i64::checked_sub),
         ("mul", i64::checked_mul),
@@ -254,7 +256,10 @@ fn whole(item: &Item) -> Option<i64> {
         Item::Uint(number) => i64::try_from(*number).ok(),
         Item::Bool(truth) => Some(i64::from(*truth)),
         Item::String(text) => text.trim().parse().ok(),
-        #[expect(clippy::cast_possible_truncation, reason = "the range and the absence of a fraction are checked first")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "the range and the absence of a fraction are checked first"
+        )]
         Item::Float(number) if number.fract() == 0.0 && number.abs() < 9e15 => Some(*number as i64),
         _ => None,
     }

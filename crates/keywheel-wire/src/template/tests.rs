@@ -10,8 +10,16 @@ fn input(key: PublicKeyInput) -> TemplateInput {
     let subject = NameInput { common_name: "web.lab".into(), ..NameInput::default() };
     TemplateInput {
         subject: subject.clone(),
-        sans: vec![San::guess("web.lab"), San::guess("10.0.0.7"), San::guess("ops@lab"), San::guess("spiffe://lab/web")],
-        token: json!({"iss": "admin", "sub": "web.lab", "email": "jane@lab", "groups": ["web"]}).as_object().unwrap().clone(),
+        sans: vec![
+            San::guess("web.lab"),
+            San::guess("10.0.0.7"),
+            San::guess("ops@lab"),
+            San::guess("spiffe://lab/web"),
+        ],
+        token: json!({"iss": "admin", "sub": "web.lab", "email": "jane@lab", "groups": ["web"]})
+            .as_object()
+            .unwrap()
+            .clone(),
         user: None,
         request: RequestInput {
             subject: NameInput { organization: vec!["Mallory".into()], ..subject },
@@ -110,7 +118,10 @@ fn extensions_come_from_base64_asn1_functions_or_the_request() {
     let made = render(template, &input(ecdsa())).unwrap();
     assert_eq!(made.subject.organization, ["Mallory"]);
     assert_eq!(made.sans, [San::guess("web.lab")]);
-    assert_eq!(made.extensions[0], ExtensionOutput { id: "1.2.3.4".into(), critical: true, value: b"\x0c\x05hello".to_vec() });
+    assert_eq!(
+        made.extensions[0],
+        ExtensionOutput { id: "1.2.3.4".into(), critical: true, value: b"\x0c\x05hello".to_vec() }
+    );
     assert_eq!(Base64::encode_string(&made.extensions[1].value), "MA0CAQcWCGphbmVAbGFi");
     assert_eq!(made.extensions[2], ExtensionOutput { id: "1.2.3".into(), critical: false, value: vec![5, 0] });
     assert_eq!(made.crl_distribution_points, ["http://crl.lab/crl"]);
@@ -119,10 +130,15 @@ fn extensions_come_from_base64_asn1_functions_or_the_request() {
 #[test]
 fn a_ca_may_be_described() {
     let template = |constraints: &str| {
-        format!(r#"{{"subject": {{{{ toJson .Subject }}}}, "keyUsage": ["certSign", "crlSign"], "basicConstraints": {constraints}}}"#)
+        format!(
+            r#"{{"subject": {{{{ toJson .Subject }}}}, "keyUsage": ["certSign", "crlSign"], "basicConstraints": {constraints}}}"#
+        )
     };
     let made = |constraints| render(&template(constraints), &input(ecdsa())).unwrap().basic_constraints.unwrap();
-    assert_eq!(made(r#"{"isCA": true, "maxPathLen": 1}"#), BasicConstraintsOutput { is_ca: true, max_path_len: Some(1) });
+    assert_eq!(
+        made(r#"{"isCA": true, "maxPathLen": 1}"#),
+        BasicConstraintsOutput { is_ca: true, max_path_len: Some(1) }
+    );
     assert_eq!(made(r#"{"isCA": true}"#), BasicConstraintsOutput { is_ca: true, max_path_len: Some(0) });
     assert_eq!(made(r#"{"isCA": true, "maxPathLen": -1}"#), BasicConstraintsOutput { is_ca: true, max_path_len: None });
     assert_eq!(made(r#"{"isCA": false}"#), BasicConstraintsOutput { is_ca: false, max_path_len: None });

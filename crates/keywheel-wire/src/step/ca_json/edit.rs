@@ -85,7 +85,11 @@ impl CaJson {
     ///
     /// # Errors
     /// When there is none or several. Then nothing is changed.
-    pub fn remove_provisioner(&mut self, name: &str, type_name: Option<&str>) -> Result<Map<String, Value>, CaJsonError> {
+    pub fn remove_provisioner(
+        &mut self,
+        name: &str,
+        type_name: Option<&str>,
+    ) -> Result<Map<String, Value>, CaJsonError> {
         let removed = self.provisioner_object(name, type_name)?.clone();
         let entries = list(&mut self.document).into_iter().next();
         if let Some(entries) = entries {

@@ -36,7 +36,9 @@ pub enum CaJsonError {
     #[error("ca.json: two provisioners have the identity '{0}'; rename one, nothing was changed")]
     DuplicateProvisioner(String),
     /// A provisioner of that name is there already.
-    #[error("a provisioner with name '{0}' already exists; choose another name or use 'ca provisioner update', nothing was changed")]
+    #[error(
+        "a provisioner with name '{0}' already exists; choose another name or use 'ca provisioner update', nothing was changed"
+    )]
     ProvisionerExists(String),
     /// No provisioner of that name.
     #[error("there is no provisioner with name '{0}'; 'ca provisioner list' shows them, nothing was changed")]
@@ -128,9 +130,7 @@ impl<'a> Fields<'a> {
         match self.get(name) {
             None => Ok(None),
             Some(Value::String(text)) if text.is_empty() => Ok(None),
-            Some(Value::String(text)) => {
-                go_duration::parse(text).map(Some).map_err(|_| self.wrong(name, expected))
-            }
+            Some(Value::String(text)) => go_duration::parse(text).map(Some).map_err(|_| self.wrong(name, expected)),
             Some(_) => Err(self.wrong(name, expected)),
         }
     }

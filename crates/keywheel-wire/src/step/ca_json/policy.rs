@@ -103,7 +103,8 @@ impl CaJson {
     /// When a part of the path is not an object. Then nothing is changed.
     pub fn set_policy_wildcards(&mut self, allowed: bool) -> Result<(), CaJsonError> {
         self.change(|document| {
-            path(document, &["authority", "policy", "x509"])?.insert("allowWildcardNames".to_owned(), Value::from(allowed));
+            path(document, &["authority", "policy", "x509"])?
+                .insert("allowWildcardNames".to_owned(), Value::from(allowed));
             Ok(())
         })
     }
@@ -162,9 +163,11 @@ pub(super) fn path<'a>(
             *next = Value::Object(Map::new());
         }
         let found = super::fields::describe(next);
-        here = next
-            .as_object_mut()
-            .ok_or_else(|| CaJsonError::Field { place: place.clone(), expected: "an object".to_owned(), found })?;
+        here = next.as_object_mut().ok_or_else(|| CaJsonError::Field {
+            place: place.clone(),
+            expected: "an object".to_owned(),
+            found,
+        })?;
     }
     Ok(here)
 }

@@ -73,11 +73,7 @@ pub(super) fn claims(owner: &Fields<'_>) -> Result<Claims, CaJsonError> {
     Ok(claims)
 }
 
-fn provisioner(
-    index: usize,
-    entry: &Value,
-    global: &EffectiveClaims,
-) -> Result<ConfiguredProvisioner, CaJsonError> {
+fn provisioner(index: usize, entry: &Value, global: &EffectiveClaims) -> Result<ConfiguredProvisioner, CaJsonError> {
     let place = format!("authority.provisioners[{index}]");
     let Value::Object(object) = entry else {
         return Err(CaJsonError::Field { place, expected: "an object".into(), found: describe(entry) });
@@ -196,9 +192,9 @@ fn rekey_policy(own: &Fields<'_>) -> Result<RekeyPolicy, CaJsonError> {
     let latest = overlap.unwrap_or(DEFAULT_LATEST_REVOCATION);
     let after = match own.text("afterRekey")?.as_deref() {
         None | Some("stays") => AfterRekey::OldStays,
-        Some("revokeAfterOverlap") => AfterRekey::RevokeAfterOverlap(
-            overlap.ok_or_else(|| own.wrong("overlap", "a duration such as \"24h\", since afterRekey is \"revokeAfterOverlap\""))?,
-        ),
+        Some("revokeAfterOverlap") => AfterRekey::RevokeAfterOverlap(overlap.ok_or_else(|| {
+            own.wrong("overlap", "a duration such as \"24h\", since afterRekey is \"revokeAfterOverlap\"")
+        })?),
         Some("revokeWhenSuccessorSeen") => AfterRekey::RevokeWhenSuccessorSeen { at_latest: latest },
         Some(_) => {
             return Err(own.wrong("afterRekey", "\"stays\", \"revokeAfterOverlap\" or \"revokeWhenSuccessorSeen\""));

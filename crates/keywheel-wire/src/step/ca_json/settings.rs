@@ -245,7 +245,11 @@ fn ssh(root: &Fields<'_>) -> Result<Option<SshSettings>, CaJsonError> {
     for (index, entry) in fields.list("keys")?.iter().enumerate() {
         let place = format!("ssh.keys[{index}]");
         let Value::Object(map) = entry else {
-            return Err(CaJsonError::Field { place, expected: "an object".into(), found: super::fields::describe(entry) });
+            return Err(CaJsonError::Field {
+                place,
+                expected: "an object".into(),
+                found: super::fields::describe(entry),
+            });
         };
         let entry = Fields::at(place, map);
         let kind = entry.required_text("type", "\"host\" or \"user\"")?.to_lowercase();

@@ -231,7 +231,10 @@ fn an_error_names_the_provisioner_and_the_field() {
             with_provisioner("claims", json!({"minTLSCertDuration": "5x"})),
             r#"ca.json: authority.provisioners[0] (JWK "admin").claims.minTLSCertDuration: expected a duration such as "24h" or "5m30s", found "5x"; correct"#,
         ),
-        (with_provisioner("key", json!({"kty": "EC"})), r#"ca.json: authority.provisioners[0] (JWK "admin").key: expected a public key as JWK, found the JWK's field 'crv'"#),
+        (
+            with_provisioner("key", json!({"kty": "EC"})),
+            r#"ca.json: authority.provisioners[0] (JWK "admin").key: expected a public key as JWK, found the JWK's field 'crv'"#,
+        ),
         (with_provisioner("key", Value::Null), r#"ca.json: authority.provisioners[0] (JWK "admin").key is missing"#),
         (with_provisioner("name", json!("")), "ca.json: authority.provisioners[0].name is missing"),
         (
@@ -247,7 +250,9 @@ fn an_error_names_the_provisioner_and_the_field() {
             r#"ca.json: authority.provisioners[0] (JWK "admin").keywheel.overlap is missing"#,
         ),
         (
-            with(|document| document["authority"]["provisioners"][1] = json!({"type": "X5C", "name": "x", "roots": "AAAA"})),
+            with(|document| {
+                document["authority"]["provisioners"][1] = json!({"type": "X5C", "name": "x", "roots": "AAAA"})
+            }),
             r#"ca.json: authority.provisioners[1] (X5C "x").roots: expected PEM certificates in base64"#,
         ),
     ];
@@ -259,15 +264,22 @@ fn an_error_names_the_provisioner_and_the_field() {
 
 #[test]
 fn an_error_in_a_setting_names_the_field() {
-    let cases: [(fn(&mut Value), &str); 9] = [
+    type Spoil = fn(&mut Value);
+    let cases: [(Spoil, &str); 9] = [
         (|d| d["dnsNames"] = json!(7), "ca.json: dnsNames: expected a text or a list of texts, found 7"),
         (|d| d["crt"] = json!(""), "ca.json: crt is missing"),
         (|d| d["tls"]["minVersion"] = json!(3), "ca.json: tls.minVersion: expected 1.2 or 1.3, found 3"),
         (|d| d["crl"] = json!({"cacheDuration": 5}), "ca.json: crl.cacheDuration: expected a duration"),
-        (|d| d["crl"] = json!({"cacheDuration": "1h", "renewPeriod": "2h"}), "ca.json: crl.renewPeriod: expected a duration not above"),
+        (
+            |d| d["crl"] = json!({"cacheDuration": "1h", "renewPeriod": "2h"}),
+            "ca.json: crl.renewPeriod: expected a duration not above",
+        ),
         (|d| d["authority"]["backdate"] = json!("-1m"), "ca.json: authority.backdate: expected"),
         (|d| d["ssh"]["keys"] = json!([{"type": "x"}]), "ca.json: ssh.keys[0].type: expected"),
-        (|d| d["authority"]["claims"] = json!({"defaultTLSCertDuration": "0s"}), "ca.json: authority.claims.defaultTLSCertDuration: expected"),
+        (
+            |d| d["authority"]["claims"] = json!({"defaultTLSCertDuration": "0s"}),
+            "ca.json: authority.claims.defaultTLSCertDuration: expected",
+        ),
         (|d| d["keywheel"] = json!({"database": "mysql://root:hidden@x"}), "ca.json: keywheel.database: expected"),
     ];
     for (spoil, start) in cases {
@@ -308,7 +320,10 @@ fn a_change_that_would_spoil_the_file_is_not_made() {
         own.insert("claims".into(), json!({"maxTLSCertDuration": "soon"}));
     });
     assert!(spoilt.is_err());
-    assert!(matches!(file.add_provisioner(object(json!({"type": "jwk", "name": "admin"}))), Err(CaJsonError::ProvisionerExists(_))));
+    assert!(matches!(
+        file.add_provisioner(object(json!({"type": "jwk", "name": "admin"}))),
+        Err(CaJsonError::ProvisionerExists(_))
+    ));
     assert!(file.add_provisioner(object(json!({"type": "JWK", "name": "keyless"}))).is_err());
     assert!(matches!(file.remove_provisioner("nobody", None), Err(CaJsonError::NoSuchProvisioner(_))));
     file.set_keywheel("database", json!("sqlite:x")).unwrap();
@@ -376,13 +391,35 @@ fn values() -> impl Strategy<Value = Value> {
     ];
     leaf.prop_recursive(4, 24, 5, |inner| {
         let names = prop::sample::select(vec![
-            "x509", "allow", "deny", "dns", "ip", "template", "templateData", "type", "name", "key", "keys", "kty", "crv",
-            "x", "y", "minTLSCertDuration", "policy", "afterRekey", "overlap", "enabled", "cacheDuration", "minVersion", "roots",
+            "x509",
+            "allow",
+            "deny",
+            "dns",
+            "ip",
+            "template",
+            "templateData",
+            "type",
+            "name",
+            "key",
+            "keys",
+            "kty",
+            "crv",
+            "x",
+            "y",
+            "minTLSCertDuration",
+            "policy",
+            "afterRekey",
+            "overlap",
+            "enabled",
+            "cacheDuration",
+            "minVersion",
+            "roots",
         ]);
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
-            prop::collection::vec((names, inner), 0..5)
-                .prop_map(|members| Value::Object(members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())),
+            prop::collection::vec((names, inner), 0..5).prop_map(|members| Value::Object(
+                members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+            )),
         ]
     })
 }

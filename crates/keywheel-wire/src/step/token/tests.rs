@@ -143,19 +143,59 @@ fn the_real_step_verifies_our_tokens_and_opens_our_keys() {
 
         let kid = private.public().thumbprint();
         let token = sign_with_jwk(&contents(), &kid, &key).unwrap();
-        let shown = run(&["crypto", "jwt", "verify", "--key", "public", "--iss", "admin", "--aud", "https://ca.lab/1.0/sign", "--subtle", "--no-exp-check", "--insecure"], &token);
+        let shown = run(
+            &[
+                "crypto",
+                "jwt",
+                "verify",
+                "--key",
+                "public",
+                "--iss",
+                "admin",
+                "--aud",
+                "https://ca.lab/1.0/sign",
+                "--subtle",
+                "--no-exp-check",
+                "--insecure",
+            ],
+            &token,
+        );
         assert!(shown.contains("web.lab"), "{shown}");
 
-        let randomness =
-            crate::jose::jwe::Randomness { salt: [7; 16], content_key: zeroize::Zeroizing::new([8; 32]), nonce: [9; 12] };
-        let text = crate::jose::jwe::encrypt(private.to_json().unwrap().as_bytes(), b"pw", "jwk+json", &randomness).unwrap();
+        let randomness = crate::jose::jwe::Randomness {
+            salt: [7; 16],
+            content_key: zeroize::Zeroizing::new([8; 32]),
+            nonce: [9; 12],
+        };
+        let text =
+            crate::jose::jwe::encrypt(private.to_json().unwrap().as_bytes(), b"pw", "jwk+json", &randomness).unwrap();
         std::fs::write(folder.path().join("private"), &text).unwrap();
-        let opened = run(&["crypto", "jwk", "public"], &run(&["crypto", "jwe", "decrypt", "--password-file", "password"], &text));
+        let opened = run(
+            &["crypto", "jwk", "public"],
+            &run(&["crypto", "jwe", "decrypt", "--password-file", "password"], &text),
+        );
         assert_eq!(PublicJwk::parse(&opened).unwrap().to_spki().unwrap(), key.public_key());
 
         // And the other way round: its token by that key.
         let theirs = run(
-            &["crypto", "jwt", "sign", "--key", "private", "--password-file", "password", "--iss", "admin", "--aud", "a", "--sub", "s", "--exp", "1795229635", "--subtle"],
+            &[
+                "crypto",
+                "jwt",
+                "sign",
+                "--key",
+                "private",
+                "--password-file",
+                "password",
+                "--iss",
+                "admin",
+                "--aud",
+                "a",
+                "--sub",
+                "s",
+                "--exp",
+                "1795229635",
+                "--subtle",
+            ],
             "",
         );
         let theirs = Jws::parse(theirs.trim()).unwrap();

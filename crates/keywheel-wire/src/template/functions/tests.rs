@@ -30,7 +30,10 @@ fn each_function_gives_what_sprig_gives() {
         (r#"{{ (fromJson "{\"a\":{\"b\":7}}").a.b }}"#, "7"),
         (r#"{{ get (dict "k" "v") "k" }} {{ hasKey (dict "k" 1) "x" }}"#, "v false"),
         (r#"{{ add 1 2 3 }} {{ sub 5 2 }} {{ mul 2 3 }} {{ div 7 2 }} {{ mod 7 2 }} {{ max 1 9 }}"#, "6 3 6 3 1 9"),
-        (r#"{{ toJson (append (list 1) 2) }} {{ toJson (uniq (list 1 1)) }} {{ toJson (reverse (list 1 2)) }}"#, "[1,2] [1] [2,1]"),
+        (
+            r#"{{ toJson (append (list 1) 2) }} {{ toJson (uniq (list 1 1)) }} {{ toJson (reverse (list 1 2)) }}"#,
+            "[1,2] [1] [2,1]",
+        ),
         (r#"{{ trunc 2 "abc" }} {{ trunc -1 "abc" }} {{ substr 1 2 "abc" }}"#, "ab c b"),
         (r#"{{ dig "a" "b" "none" (dict "a" (dict "b" "deep")) }} {{ dig "x" "none" (dict) }}"#, "deep none"),
         (r#"{{ sha256sum "" | trunc 8 }}"#, "e3b0c442"),
@@ -64,10 +67,19 @@ fn a_text_beyond_the_limit_is_refused() {
 
 #[test]
 fn wrong_arguments_are_errors_and_not_panics() {
-    for template in
-        ["{{ upper }}", "{{ add 1 \"x\" }}", "{{ div 1 0 }}", "{{ first 1 }}", "{{ get 1 2 }}", "{{ fromJson \"{\" }}", "{{ dig 1 }}"]
-    {
-        assert!(matches!(run(template, &TemplateInput::default()), Err(RenderError::Execute(_) | RenderError::Parse(_))), "{template}");
+    for template in [
+        "{{ upper }}",
+        "{{ add 1 \"x\" }}",
+        "{{ div 1 0 }}",
+        "{{ first 1 }}",
+        "{{ get 1 2 }}",
+        "{{ fromJson \"{\" }}",
+        "{{ dig 1 }}",
+    ] {
+        assert!(
+            matches!(run(template, &TemplateInput::default()), Err(RenderError::Execute(_) | RenderError::Parse(_))),
+            "{template}"
+        );
     }
 }
 

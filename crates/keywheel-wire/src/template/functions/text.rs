@@ -5,6 +5,9 @@ use gotmpl::Value as Item;
 
 use super::{Given, Outcome, Table};
 
+/// What makes one text of another.
+type Change = fn(&str) -> String;
+
 pub(super) fn add(table: &mut Table) {
     add_one_argument(table);
     add_trims(table);
@@ -14,7 +17,7 @@ pub(super) fn add(table: &mut Table) {
 }
 
 fn add_one_argument(table: &mut Table) {
-    let changes: [(&'static str, fn(&str) -> String); 10] = [
+    let changes: [(&'static str, Change); 10] = [
         ("trim", |text| text.trim().to_owned()),
         ("upper", str::to_uppercase),
         ("lower", str::to_lowercase),
@@ -45,8 +48,7 @@ fn add_one_argument(table: &mut Table) {
         other => given.result(&other.to_string()),
     });
     table.add("quote", 0, |given| {
-        let quoted: Vec<String> =
-            shown(given).map(|text| serde_json::Value::from(text).to_string()).collect();
+        let quoted: Vec<String> = shown(given).map(|text| serde_json::Value::from(text).to_string()).collect();
         given.result(&quoted.join(" "))
     });
     table.add("squote", 0, |given| {
@@ -168,10 +170,7 @@ fn shown<'a>(given: &'a Given<'_>) -> impl Iterator<Item = String> + 'a {
 /// Sprig's `split` makes a dict with `_0`, `_1` and so on.
 fn numbered<'a>(parts: impl Iterator<Item = &'a str>) -> Item {
     Item::Map(std::sync::Arc::new(
-        parts
-            .enumerate()
-            .map(|(index, part)| (format!("_{index}").into(), Item::String(part.into())))
-            .collect(),
+        parts.enumerate().map(|(index, part)| (format!("_{index}").into(), Item::String(part.into()))).collect(),
     ))
 }
 
