@@ -129,6 +129,9 @@ impl Usage {
 /// Longer chains than this are not followed.
 const MAX_DEPTH: usize = 8;
 
+/// More certificates of one name than this are not tried.
+const MAX_CANDIDATES: usize = 32;
+
 struct AnyUsage;
 
 impl ExtendedKeyUsageValidator for AnyUsage {
@@ -197,17 +200,24 @@ fn verify_ca(
         if roots.iter().any(|root| root.der() == current.der()) {
             return Ok(());
         }
-        let issuers = || {
-            roots
-                .iter()
-                .chain(intermediates)
-                .filter(|one| one.subject() == current.issuer() && one.der() != current.der())
-        };
-        let issuer = issuers().find(|one| current.verify_signed_by(one.spki()).is_ok()).ok_or_else(|| {
-            if issuers().next().is_some() { ChainError::Signature } else { ChainError::UnknownIssuer }
+        let is_root = |one: &Certificate| roots.iter().any(|root| root.der() == one.der());
+        let named: Vec<&Certificate> = roots
+            .iter()
+            .chain(intermediates)
+            .filter(|one| one.subject() == current.issuer() && one.der() != current.der())
+            .take(MAX_CANDIDATES)
+            .collect();
+        let signers: Vec<&&Certificate> =
+            named.iter().filter(|one| current.verify_signed_by(one.spki()).is_ok()).collect();
+        // Of several certificates of one issuer the first that is good; where none is, the first says why.
+        let good = |one: &Certificate| is_valid(one, at) && check_issuer(one, is_root(one), depth).is_ok();
+        let issuer = signers.iter().find(|one| good(one)).or(signers.first()).ok_or(if named.is_empty() {
+            ChainError::UnknownIssuer
+        } else {
+            ChainError::Signature
         })?;
         check_time(issuer, at)?;
-        check_issuer(issuer, roots.iter().any(|root| root.der() == issuer.der()), depth)?;
+        check_issuer(issuer, is_root(issuer), depth)?;
         current = issuer;
     }
     Err(ChainError::PathLength)
@@ -448,6 +458,10 @@ mod tests {
         assert_eq!(verify(&family.root, &[], roots, at(NOW), Usage::Any), Ok(()));
         assert_eq!(verify(&family.issuing, &[], &[], at(NOW), Usage::Any), Err(ChainError::UnknownIssuer));
         assert!(verify(&family.issuing, &[], roots, at("2040-01-01T00:00:00Z"), Usage::Any).is_err());
+        let mut forged = family.issuing.der().to_vec();
+        *forged.last_mut().unwrap() ^= 1;
+        let forged = Certificate::from_der(&forged).unwrap();
+        assert_eq!(verify(&forged, &[], roots, at(NOW), Usage::Any), Err(ChainError::Signature));
 
         // The issuing CA has path length 0: no CA below it.
         let key = family.judge.key("deep", KINDS[0]);

@@ -239,8 +239,11 @@ fn subtrees(subtrees: Subtrees) -> Vec<Subtree> {
 mod tests {
     use super::*;
     use crate::private_key::KeyKind;
-    use crate::signer::Signer;
-    use crate::x509::openssl::{Judge, KINDS, issue, leaf_extensions};
+    use crate::signer::{SignatureScheme, Signer};
+    use crate::x509::crl::{CrlBuilder, RevokedCertificate};
+    use crate::x509::openssl::{Judge, KINDS, at, issue, leaf_extensions};
+    use keywheel_core::revocation::ReasonCode;
+    use keywheel_core::serial::Serial;
     use proptest::prelude::*;
 
     #[test]
@@ -268,6 +271,37 @@ mod tests {
         assert!(facts.extensions.iter().any(|one| one.oid == "2.5.29.15" && one.critical));
         let root_facts = certificate_facts(root.tbs().to_vec()).unwrap();
         assert_eq!(root_facts.basic_constraints, Some(BasicConstraints { ca: true, path_length: Some(1) }));
+    }
+
+    #[test]
+    fn the_facts_of_a_list_are_those_of_its_bytes() {
+        let revoked = RevokedCertificate {
+            serial: Serial::from_random([5; 16]),
+            revoked_at: at("2050-01-01T00:00:00Z"),
+            reason: Some(ReasonCode::from_code(4).unwrap()),
+        };
+        let tbs = CrlBuilder {
+            scheme: SignatureScheme::Ed25519,
+            issuer: Name::with_common_name("ca"),
+            this_update: at("2049-01-01T00:00:00.5Z"),
+            next_update: at("2051-01-01T00:00:00Z"),
+            number: 0x80,
+            authority_key_id: vec![1, 2, 3],
+            distribution_point: None,
+            revoked: vec![revoked],
+        }
+        .build()
+        .unwrap();
+        let facts = crl_facts(tbs.clone()).unwrap();
+        assert_eq!((facts.tbs, facts.version), (tbs, 2));
+        assert_eq!(facts.issuer, Name::with_common_name("ca").as_der());
+        assert_eq!(facts.this_update, at("2049-01-01T00:00:00Z"));
+        assert_eq!(facts.this_update_encoding, TimeEncoding::Utc);
+        assert_eq!(facts.next_update_encoding, Some(TimeEncoding::Generalized));
+        assert_eq!(facts.number_octets, Some(vec![0, 0x80]));
+        assert_eq!(facts.authority_key_id, Some(vec![1, 2, 3]));
+        assert_eq!((facts.entries.len(), facts.entries[0].reason), (1, Some(4)));
+        assert_eq!(facts.entries[0].revoked_at_encoding, TimeEncoding::Generalized);
     }
 
     #[test]
