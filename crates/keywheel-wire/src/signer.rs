@@ -325,3 +325,119 @@ fn verification(kind: KeyKind, scheme: SignatureScheme) -> Option<&'static dyn V
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::x509::certificate::Certificate;
+
+    /// A certificate that openssl signs with its own key of this kind.
+    fn self_signed(folder: &std::path::Path, kind: &[&str], options: &[&str]) -> Certificate {
+        let run = |arguments: &[&str]| {
+            let output = Command::new("openssl").args(arguments).current_dir(folder).output().unwrap();
+            assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        };
+        run(&[&["genpkey", "-out", "key", "-algorithm"], kind].concat());
+        run(&[&["req", "-x509", "-key", "key", "-subj", "/CN=x", "-out", "certificate"], options].concat());
+        Certificate::from_pem(&std::fs::read(folder.join("certificate")).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn what_openssl_signs_is_named_as_it_names_it_and_verifies() {
+        use SignatureScheme as S;
+        let folder = tempfile::tempdir().unwrap();
+        let p256 = &["EC", "-pkeyopt", "ec_paramgen_curve:P-256"][..];
+        let p384 = &["EC", "-pkeyopt", "ec_paramgen_curve:P-384"][..];
+        let p521 = &["EC", "-pkeyopt", "ec_paramgen_curve:P-521"][..];
+        let rsa = &["RSA", "-pkeyopt", "rsa_keygen_bits:2048"][..];
+        let pss = ["-sigopt", "rsa_padding_mode:pss", "-sigopt", "rsa_pss_saltlen:digest"];
+        let digests = ["-sha256", "-sha384", "-sha512"];
+        let cases = [
+            (p256, [S::EcdsaSha256, S::EcdsaSha384, S::EcdsaSha512], false),
+            (p384, [S::EcdsaSha256, S::EcdsaSha384, S::EcdsaSha512], false),
+            (p521, [S::EcdsaSha256, S::EcdsaSha384, S::EcdsaSha512], false),
+            (rsa, [S::RsaPkcs1Sha256, S::RsaPkcs1Sha384, S::RsaPkcs1Sha512], false),
+            (rsa, [S::RsaPssSha256, S::RsaPssSha384, S::RsaPssSha512], true),
+        ];
+        for (kind, schemes, is_pss) in cases {
+            for (digest, scheme) in digests.into_iter().zip(schemes) {
+                let mut options = vec![digest];
+                if is_pss {
+                    options.extend(pss);
+                }
+                let certificate = self_signed(folder.path(), kind, &options);
+                assert_eq!(certificate.algorithm(), scheme.algorithm_identifier(), "{scheme:?}");
+                verify(certificate.spki(), scheme, certificate.tbs(), certificate.signature()).unwrap();
+                let mut forged = certificate.tbs().to_vec();
+                *forged.last_mut().unwrap() ^= 1;
+                assert_eq!(
+                    verify(certificate.spki(), scheme, &forged, certificate.signature()),
+                    Err(VerifyError::BadSignature)
+                );
+            }
+        }
+        let certificate = self_signed(folder.path(), &["Ed25519"], &[]);
+        assert_eq!(certificate.algorithm(), S::Ed25519.algorithm_identifier());
+        verify(certificate.spki(), S::Ed25519, certificate.tbs(), certificate.signature()).unwrap();
+    }
+
+    #[test]
+    fn weak_hashes_and_keys_are_not_accepted() {
+        let folder = tempfile::tempdir().unwrap();
+        let rsa = |bits: &'static str| ["RSA", "-pkeyopt", bits];
+        let sha1 = self_signed(folder.path(), &rsa("rsa_keygen_bits:2048"), &["-sha1"]);
+        assert_eq!(SignatureScheme::from_algorithm_identifier(sha1.algorithm()), None);
+
+        let short = self_signed(folder.path(), &rsa("rsa_keygen_bits:1024"), &["-sha256"]);
+        let scheme = SignatureScheme::RsaPkcs1Sha256;
+        assert_eq!(public_key_kind(short.spki()), Some(KeyKind::Rsa(1024)));
+        assert!(verify(short.spki(), scheme, short.tbs(), short.signature()).is_err());
+
+        let salt = ["-sha256", "-sigopt", "rsa_padding_mode:pss", "-sigopt", "rsa_pss_saltlen:20"];
+        let odd_salt = self_signed(folder.path(), &rsa("rsa_keygen_bits:2048"), &salt);
+        assert_eq!(SignatureScheme::from_algorithm_identifier(odd_salt.algorithm()), None);
+    }
+
+    #[test]
+    fn a_scheme_for_another_kind_of_key_is_told_apart_from_a_forgery() {
+        let folder = tempfile::tempdir().unwrap();
+        let certificate = self_signed(folder.path(), &["Ed25519"], &[]);
+        let verified =
+            verify(certificate.spki(), SignatureScheme::EcdsaSha256, certificate.tbs(), certificate.signature());
+        assert_eq!(verified, Err(VerifyError::SchemeDoesNotFit));
+        assert_eq!(verify(&[], SignatureScheme::Ed25519, b"", b""), Err(VerifyError::UnsupportedKey));
+    }
+
+    #[test]
+    fn every_scheme_is_read_back_with_and_without_its_empty_parameters() {
+        for scheme in ALL {
+            assert_eq!(SignatureScheme::from_algorithm_identifier(scheme.algorithm_identifier()), Some(scheme));
+        }
+        let bare = b"\x30\x0b\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0b";
+        assert_eq!(SignatureScheme::from_algorithm_identifier(bare), Some(SignatureScheme::RsaPkcs1Sha256));
+        let with_null = b"\x30\x0c\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x02\x05\x00";
+        assert_eq!(SignatureScheme::from_algorithm_identifier(with_null), Some(SignatureScheme::EcdsaSha256));
+    }
+
+    #[test]
+    fn the_usual_scheme_of_a_kind_fits_it() {
+        for kind in [KeyKind::EcP256, KeyKind::EcP384, KeyKind::EcP521, KeyKind::Ed25519, KeyKind::Rsa(2048)] {
+            assert!(SignatureScheme::default_for(kind).fits(kind));
+            assert!(ALL.iter().all(|scheme| !scheme.fits(kind) || verification(kind, *scheme).is_some()));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn garbage_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..120)) {
+            let _ = SignatureScheme::from_algorithm_identifier(&bytes);
+            for scheme in ALL {
+                let _ = verify(&bytes, scheme, &bytes, &bytes);
+            }
+        }
+    }
+}

@@ -71,7 +71,7 @@ pub(super) fn ec(kind: KeyKind, scalar: &[u8], point: Option<&[u8]>) -> Result<P
     let bare = encode::sec1(&scalar, Some(curve), None);
     let pair = EcdsaKeyPair::from_private_key_der(algorithm, &bare).map_err(|_| PrivateKeyError::Malformed)?;
     let own = pair.public_key().as_ref();
-    if !point.is_none_or(|point| same_point(point, own)) {
+    if point.is_some_and(|point| !same_point(point, own)) {
         return Err(PrivateKeyError::Malformed);
     }
     let algorithm = encode::algorithm(OID_EC_PUBLIC_KEY, &encode::oid(curve));
@@ -86,7 +86,7 @@ pub(super) fn ec(kind: KeyKind, scalar: &[u8], point: Option<&[u8]>) -> Result<P
 pub(super) fn ed25519(seed: &[u8], public: Option<&[u8]>) -> Result<PrivateKey, PrivateKeyError> {
     let pair = Ed25519KeyPair::from_seed_unchecked(seed).map_err(|_| PrivateKeyError::Malformed)?;
     let own = pair.public_key().as_ref();
-    if !public.is_none_or(|public| public == own) {
+    if public.is_some_and(|public| public != own) {
         return Err(PrivateKeyError::Malformed);
     }
     let algorithm = encode::algorithm(OID_ED25519, &[]);
