@@ -73,6 +73,12 @@ pub enum WeakKey {
     /// An RSA modulus that Fermat's method factors, since its primes are close to each other (CVE-2022-26320).
     #[error("the primes of the RSA key are too close to each other (CVE-2022-26320)")]
     ClosePrimes,
+    /// A key whose private half is known to the world, by [`crate::key_blocklist`].
+    #[error("the private half of the key is publicly known (list {list} of the key blocklist)")]
+    Known {
+        /// The number of the list that names it.
+        list: u8,
+    },
     /// An algorithm or curve that is not certified.
     #[error(
         "keys of the kind {algorithm} are not certified; use EC P-256, P-384 or P-521, Ed25519, or RSA of at least 2048 bits"

@@ -9,6 +9,7 @@ pub mod claims;
 pub mod file_pair;
 pub mod fingerprint;
 pub mod go_duration;
+pub mod key_blocklist;
 pub mod key_strength;
 pub mod lint;
 pub mod names;

@@ -273,6 +273,8 @@ fn a_usage_made_to_fit_a_key_passes_for_it() {
     assert_eq!(KeyUsage::KEY_ENCIPHERMENT.for_key(&keys[1]), KeyUsage::DIGITAL_SIGNATURE);
 }
 
+type SpoilCrl = fn(&mut CrlFacts);
+
 fn crl() -> CrlFacts {
     let entry = |serial: u8, reason| CrlEntryFacts {
         serial: Serial::from_bytes(&[serial]).unwrap(),
@@ -310,7 +312,7 @@ fn a_good_list_is_approved_with_exactly_its_bytes() {
 
 #[test]
 fn each_spoilt_list_breaks_exactly_its_rule() {
-    let table: &[(&str, fn(&mut CrlFacts))] = &[
+    let table: &[(&str, SpoilCrl)] = &[
         ("tbs", |c| c.tbs.clear()),
         ("version", |c| c.version = 1),
         ("signature_algorithm", |c| c.signature_algorithm.clear()),

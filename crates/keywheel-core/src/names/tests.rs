@@ -38,6 +38,12 @@ fn names(kind: &str, name: &str) -> Names {
 
 type Rules<'a> = &'a [(&'a str, &'a str)];
 
+/// Allow rules, deny rules, whether wildcards are allowed, kind and name, and the reason of the refusal if any.
+type PolicyRow<'a> = (Rules<'a>, Rules<'a>, bool, &'a str, &'a str, Option<&'a str>);
+
+/// Permitted and excluded subtrees, kind and name, and whether it passes.
+type ConstraintRow<'a> = (Vec<Subtree>, Vec<Subtree>, &'a str, &'a str, bool);
+
 #[test]
 fn policies_judge_names_as_the_table_says() {
     const OK: Option<&str> = None;
@@ -45,7 +51,7 @@ fn policies_judge_names_as_the_table_says() {
     const NO: Option<&str> = Some(NOT_ALLOWED);
     const WILD: Option<&str> = Some(WILDCARD);
     const BAD: Option<&str> = Some(UNREADABLE);
-    let table: &[(Rules<'_>, Rules<'_>, bool, &str, &str, Option<&str>)] = &[
+    let table: &[PolicyRow<'_>] = &[
         // No rule at all.
         (&[], &[], false, "dns", "*.anything", OK),
         (&[], &[], false, "uri", "no uri at all", OK),
@@ -184,7 +190,7 @@ fn name_constraints_judge_names_as_the_standard_says() {
     let email = |tree: &str| Subtree::Email(tree.to_owned());
     let uri = |tree: &str| Subtree::Uri(tree.to_owned());
     let ip = |address: &str, mask: &str| Subtree::Ip { address: address.parse().unwrap(), mask: mask.parse().unwrap() };
-    let table: &[(vec::Vec<Subtree>, vec::Vec<Subtree>, &str, &str, bool)] = &[
+    let table: &[ConstraintRow<'_>] = &[
         (vec![], vec![], "dns", "anything.example", true),
         (vec![dns("example.com")], vec![], "dns", "example.com", true),
         (vec![dns("example.com")], vec![], "dns", "deep.sub.Example.com", true),
