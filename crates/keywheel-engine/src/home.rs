@@ -1,10 +1,17 @@
 //! The home of a CA on disk: making one, and the first use of `up`.
 
-use std::path::PathBuf;
+mod ceremony;
+mod content;
+mod layout;
+
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use keywheel_wire::private_key::KeyKind;
 use zeroize::Zeroizing;
+
+use content::contents;
+use layout::{Layout, write};
 
 /// What a new home shall hold.
 pub struct InitOptions {
@@ -37,7 +44,7 @@ pub struct InitOptions {
 }
 
 /// What was made.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InitReport {
     /// SHA-256 of the root certificate, hexadecimal.
     pub fingerprint: String,
@@ -103,11 +110,83 @@ pub enum InitError {
 }
 
 /// Makes the home of a new CA: keys, certificates, `ca.json` and `defaults.json`. Blocking: derives keys from passwords.
-pub fn init(_options: &InitOptions, _now: Timestamp) -> Result<InitReport, InitError> {
-    todo!()
+///
+/// # Errors
+/// Where an option is wrong, a file is there already, or something cannot be made or written.
+pub fn init(options: &InitOptions, now: Timestamp) -> Result<InitReport, InitError> {
+    check(options)?;
+    let home = std::path::absolute(&options.home)
+        .map_err(|source| InitError::Write { path: options.home.clone(), source: Box::new(source) })?;
+    let layout = Layout::of(&home);
+    let force = options.force || is_unfinished(&layout);
+    if !force && let Some(path) = layout.all(options.ssh).into_iter().find(|path| path.exists()) {
+        return Err(InitError::Exists { path });
+    }
+    let files = contents(options, &layout, now)?;
+    write(&layout, options, &files)?;
+    Ok(InitReport {
+        fingerprint: files.fingerprint,
+        root: layout.root,
+        root_key: layout.root_key,
+        intermediate: layout.intermediate,
+        intermediate_key: layout.intermediate_key,
+        ca_json: layout.ca_json,
+        defaults_json: layout.defaults_json,
+        ssh: options.ssh.then_some((layout.ssh_host_pub, layout.ssh_user_pub)),
+        ca_url: files.ca_url,
+    })
 }
 
-/// Says what `up` finds in `home`.
-pub fn first_use(_home: &std::path::Path) -> std::io::Result<FirstUse> {
-    todo!()
+/// Says what `up` finds in `home`. A home that `up` began and did not finish is fresh: nothing of it was used yet.
+///
+/// # Errors
+/// Where the folder cannot be read.
+pub fn first_use(home: &Path) -> std::io::Result<FirstUse> {
+    match std::fs::read_dir(home) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(FirstUse::Fresh),
+        Err(error) => Err(error),
+        Ok(mut entries) => {
+            let layout = Layout::of(home);
+            if entries.next().is_none() || is_unfinished(&layout) {
+                return Ok(FirstUse::Fresh);
+            }
+            Ok(if layout.marker.try_exists()? { FirstUse::Ours } else { FirstUse::Foreign })
+        }
+    }
+}
+
+/// `ca.json` is written last: where only the mark of `up` is there, a crash cut the making.
+fn is_unfinished(layout: &Layout) -> bool {
+    layout.marker.exists() && !layout.ca_json.exists()
+}
+
+fn check(options: &InitOptions) -> Result<(), InitError> {
+    let invalid = |text: &str| Err(InitError::Invalid(text.to_owned()));
+    if options.name.trim().is_empty() {
+        return invalid("the CA needs a name");
+    }
+    if options.name.chars().count() > 64 - " Intermediate CA".len() {
+        return invalid("the name of the CA is longer than 48 characters");
+    }
+    if options.dns_names.iter().all(|name| name.trim().is_empty()) {
+        return invalid("the CA needs at least one DNS name or address");
+    }
+    if port(&options.address).is_none() {
+        return invalid("the address is not host:port, for example \":443\" or \"127.0.0.1:8443\"");
+    }
+    if options.provisioner.trim().is_empty() {
+        return invalid("the first provisioner needs a name");
+    }
+    if options.password.is_empty() {
+        return invalid("the password of the CA's keys must not be empty");
+    }
+    if options.provisioner_password.as_ref().is_some_and(|password| password.is_empty()) {
+        return invalid("the password of the provisioner's key must not be empty");
+    }
+    Ok(())
+}
+
+/// The port of `host:port`.
+fn port(address: &str) -> Option<u16> {
+    address.rsplit_once(':').and_then(|(_, port)| port.parse().ok())
 }

@@ -1,1 +1,175 @@
-//! How a certificate is issued: decide, record, sign, record.
+//! How a certificate is issued: lint the very bytes, record them, sign them, record the signature.
+
+use jiff::Timestamp;
+use keywheel_core::lint::{self, Approved, Issuer, LintFinding, Profile, Role};
+use keywheel_core::serial::Serial;
+use keywheel_signer::random;
+use keywheel_store::{CertificateBody, IssueOutcome, NewCertificate, Store, TokenUse};
+use keywheel_wire::signer::SignatureScheme;
+use keywheel_wire::x509::certificate::Certificate;
+use keywheel_wire::x509::tbs::{TbsBuilder, TbsCertificate};
+use keywheel_wire::x509::{Malformed, facts};
+
+use super::settings::Settings;
+use super::{AuthorityError, Issued};
+
+/// Why a to-be-signed certificate was not approved.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotApproved {
+    /// It cannot be read.
+    #[error("the certificate to sign cannot be read")]
+    Unreadable(#[source] Malformed),
+    /// It breaks rules.
+    #[error("the certificate would break the rule {}", .0.first().map_or_else(String::new, ToString::to_string))]
+    Findings(Vec<LintFinding>),
+}
+
+/// Lints the bytes of a certificate that `issuer` is to sign; none means that it signs itself.
+pub(crate) fn approve(
+    tbs: Vec<u8>,
+    role: Role,
+    issuer: Option<&Certificate>,
+    scheme: SignatureScheme,
+) -> Result<Approved, NotApproved> {
+    let own = TbsCertificate::from_der(&tbs).map_err(NotApproved::Unreadable)?;
+    let facts = facts::certificate_facts(tbs).map_err(NotApproved::Unreadable)?;
+    let above = issuer.map_or(&own, Certificate::parts);
+    let key_id = above.subject_key_id().map_err(NotApproved::Unreadable)?;
+    let constraints = above.basic_constraints().map_err(NotApproved::Unreadable)?;
+    let issuer = Issuer {
+        name: above.subject().as_der(),
+        key_id: key_id.as_deref(),
+        not_after: issuer.map(Certificate::not_after),
+        path_length: constraints.and_then(|constraints| constraints.path_len),
+    };
+    let profile = Profile { role, issuer, signature_algorithm: scheme.algorithm_identifier() };
+    lint::approve(facts, &profile).map_err(NotApproved::Findings)
+}
+
+/// What is wanted of a certificate, but its serial number.
+pub(super) struct Draft {
+    /// All of it; its serial number is drawn anew for each try.
+    pub(super) tbs: TbsBuilder,
+    /// Whether it is a leaf.
+    pub(super) role: Role,
+    /// By whose authority.
+    pub(super) issuer: Option<keywheel_store::Issuer>,
+}
+
+/// A draft with its number, linted.
+pub(super) struct Prepared {
+    /// What may be signed.
+    pub(super) approved: Approved,
+    /// What is to be recorded first.
+    pub(super) record: NewCertificate,
+}
+
+impl Draft {
+    /// Draws a serial number, writes the bytes and lints them.
+    pub(super) fn prepare(&mut self, settings: &Settings) -> Result<Prepared, AuthorityError> {
+        let random = random::bytes().map_err(|source| broken("drawing a serial number", source))?;
+        self.tbs.serial = Serial::from_random(random);
+        let tbs = self.tbs.build().map_err(|error| AuthorityError::Malformed(error.to_string()))?;
+        let parts = TbsCertificate::from_der(&tbs).map_err(|error| AuthorityError::Malformed(error.to_string()))?;
+        let alternative_names = parts.subject_alt_names().map_err(|error| AuthorityError::Malformed(error.to_string()))?;
+        let mut names: Vec<String> = parts.subject().common_name().into_iter().collect();
+        for name in alternative_names.iter().filter_map(|name| name.as_text()) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        let record = NewCertificate {
+            serial: parts.serial(),
+            subject: parts.subject().to_string(),
+            names,
+            key: parts.key_digest(),
+            not_before: parts.not_before(),
+            not_after: parts.not_after(),
+            issuer: self.issuer.clone(),
+            tbs: tbs.clone(),
+        };
+        let approved = approve(tbs, self.role, Some(settings.issuer()), self.tbs.scheme).map_err(|error| match error {
+            // The requester chose the names and the key, so that most findings are the requester's to mend.
+            NotApproved::Findings(_) => AuthorityError::Forbidden(error.to_string()),
+            NotApproved::Unreadable(source) => AuthorityError::Malformed(source.to_string()),
+        })?;
+        Ok(Prepared { approved, record })
+    }
+}
+
+/// Issues a certificate that follows no other: records, uses the token up, signs.
+pub(super) async fn first(
+    store: &Store,
+    settings: &Settings,
+    mut draft: Draft,
+    token: Option<TokenUse>,
+    now: Timestamp,
+) -> Result<Issued, AuthorityError> {
+    // Two equal numbers of 126 random bits do not happen, unless the numbers are not random: then give up soon.
+    for _ in 0..3 {
+        let prepared = draft.prepare(settings)?;
+        match store.record_issue(prepared.record, token.clone(), now).await.map_err(not_stored)? {
+            IssueOutcome::Recorded => {
+                let chain = finish(store, settings, &prepared.approved, now).await?;
+                return Ok(Issued { chain, replayed: false });
+            }
+            IssueOutcome::TokenUsed => {
+                return Err(AuthorityError::NotAuthenticated("the token was used before".to_owned()));
+            }
+            IssueOutcome::SerialTaken => {}
+        }
+    }
+    Err(broken("drawing a serial number", std::io::Error::other("every number drawn was taken")))
+}
+
+/// Signs what was recorded and stores the signature; the answer is the chain.
+pub(super) async fn finish(
+    store: &Store,
+    settings: &Settings,
+    approved: &Approved,
+    now: Timestamp,
+) -> Result<Vec<Vec<u8>>, AuthorityError> {
+    let der = keywheel_signer::issue::issue(approved, settings.signer.as_ref())
+        .map_err(|source| broken("signing a certificate", source))?;
+    // Where two signed the same bytes at once, everybody gets the first one's certificate.
+    let stored = store.complete(approved.serial(), der, now).await.map_err(not_stored)?;
+    Ok(with_issuers(settings, stored))
+}
+
+/// Answers once more with a certificate that was recorded before; one whose signature never came back is signed now.
+pub(super) async fn again(
+    store: &Store,
+    settings: &Settings,
+    body: CertificateBody,
+    now: Timestamp,
+) -> Result<Vec<Vec<u8>>, AuthorityError> {
+    match body {
+        CertificateBody::Signed(der) => Ok(with_issuers(settings, der)),
+        CertificateBody::Intended(tbs) => {
+            let issuer = settings.issuer();
+            let approved = approve(tbs, Role::Leaf, Some(issuer), settings.scheme())
+                .map_err(|source| broken("approving a recorded certificate again", source))?;
+            finish(store, settings, &approved, now).await
+        }
+    }
+}
+
+fn with_issuers(settings: &Settings, der: Vec<u8>) -> Vec<Vec<u8>> {
+    let issuers = settings.chain.iter().map(|certificate| certificate.der().to_vec());
+    std::iter::once(der).chain(issuers).collect()
+}
+
+/// What the store's failures mean to who asks.
+pub(super) fn not_stored(error: keywheel_store::StoreError) -> AuthorityError {
+    if error.is_retryable() {
+        AuthorityError::Busy { retry_after: jiff::SignedDuration::from_secs(1), source: Box::new(error) }
+    } else {
+        broken("asking the store", error)
+    }
+}
+
+/// A fault of our own.
+pub(super) fn broken(doing: &'static str, source: impl std::error::Error + Send + Sync + 'static) -> AuthorityError {
+    AuthorityError::Broken { doing, source: Box::new(source) }
+}
+
