@@ -2,8 +2,11 @@
 
 use base64ct::{Base64, Encoding};
 use der::Encode;
-use der::asn1::{GeneralizedTime, Ia5StringRef, ObjectIdentifier, PrintableStringRef, UtcTime};
+use der::asn1::{GeneralizedTime, Ia5StringRef, PrintableStringRef, UtcTime};
 use jiff::Timestamp;
+
+use crate::x509::oid::Oid;
+use crate::x509::tlv::{self, tlv};
 
 /// Encodes a text such as `utf8:héllo`, `int:17` or `oid:1.2.3`; without a known type in front it is a string.
 pub(super) fn encode(text: &str) -> Result<String, String> {
@@ -19,10 +22,10 @@ pub(super) fn encode(text: &str) -> Result<String, String> {
         "ia5" => Ia5StringRef::new(value).and_then(|text| text.to_der()).map_err(wrong)?,
         "numeric" if value.bytes().all(|octet| octet.is_ascii_digit() || octet == b' ') => tlv(0x12, value.as_bytes()),
         "int" => integer(value.parse().map_err(|_| format!("asn1Enc: '{}' is not an integer", short(value)))?),
-        "oid" => ObjectIdentifier::new(value)
+        "oid" => value
+            .parse::<Oid>()
             .map_err(|_| format!("asn1Enc: '{}' is not an object identifier", short(value)))?
-            .to_der()
-            .map_err(wrong)?,
+            .to_der(),
         "bool" => boolean(value.parse().map_err(|_| format!("asn1Enc: '{}' is not true or false", short(value)))?),
         "utc" => UtcTime::from_unix_duration(seconds(value)?).and_then(|time| time.to_der()).map_err(wrong)?,
         "generalized" => {
@@ -50,12 +53,12 @@ pub(super) fn integer(value: i64) -> Vec<u8> {
         .windows(2)
         .take_while(|pair| (pair[0] == 0 && pair[1] < 0x80) || (pair[0] == 0xff && pair[1] >= 0x80))
         .count();
-    tlv(0x02, &octets[spare..])
+    tlv(tlv::INTEGER, &octets[spare..])
 }
 
 /// Encodes a BOOLEAN.
 pub(super) fn boolean(value: bool) -> Vec<u8> {
-    tlv(0x01, &[if value { 0xff } else { 0 }])
+    tlv(tlv::BOOLEAN, &[if value { 0xff } else { 0 }])
 }
 
 /// Puts base64 DER values into a SEQUENCE (`0x30`) or SET (`0x31`).
@@ -75,22 +78,6 @@ fn seconds(text: &str) -> Result<std::time::Duration, String> {
     let wrong = || format!("asn1Enc: '{}' is not an RFC 3339 time after 1970", short(text));
     let time: Timestamp = text.parse().map_err(|_| wrong())?;
     u64::try_from(time.as_second()).map(std::time::Duration::from_secs).map_err(|_| wrong())
-}
-
-fn tlv(tag: u8, body: &[u8]) -> Vec<u8> {
-    let mut der = vec![tag];
-    let length = body.len();
-    if length < 0x80 {
-        der.extend_from_slice(&length.to_be_bytes()[size_of::<usize>() - 1..]);
-    } else {
-        let octets = length.to_be_bytes();
-        let start = octets.iter().position(|octet| *octet != 0).unwrap_or(0);
-        let octets = &octets[start..];
-        der.extend_from_slice(&[0x80 | u8::try_from(octets.len()).unwrap_or(0)]);
-        der.extend_from_slice(octets);
-    }
-    der.extend_from_slice(body);
-    der
 }
 
 fn short(text: &str) -> String {

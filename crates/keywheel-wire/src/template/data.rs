@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value};
 
+use crate::x509::extension::alt_name::GeneralName;
+
 /// Everything that a template sees.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TemplateInput {
@@ -141,18 +143,18 @@ pub struct AuthorizationCertificate {
 }
 
 impl San {
-    /// A name whose kind is told from its look, as the reference does: IP address, e-mail address, URI, else DNS name.
+    /// A name whose kind is told from its look, as the reference does: IP address, URI, e-mail address, else DNS name.
     #[must_use]
     pub fn guess(value: &str) -> Self {
-        let kind = if value.parse::<std::net::IpAddr>().is_ok() {
-            "ip"
-        } else if value.contains("://") || value.starts_with("urn:") {
-            "uri"
-        } else if value.contains('@') {
-            "email"
-        } else {
-            "dns"
+        let name = GeneralName::from_text(value);
+        let kind = match name {
+            GeneralName::Ip(_) => "ip",
+            GeneralName::Uri(_) => "uri",
+            GeneralName::Email(_) => "email",
+            _ => "dns",
         };
-        Self { kind: kind.to_owned(), value: value.to_owned(), asn1_value: None }
+        // An address in brackets loses them.
+        let value = name.as_text().unwrap_or_else(|| value.to_owned());
+        Self { kind: kind.to_owned(), value, asn1_value: None }
     }
 }

@@ -3,6 +3,8 @@
 use serde_json::{Map, Value};
 
 use super::data::{NameInput, San};
+use crate::x509::oid::{self, Oid};
+use crate::x509::tlv;
 
 /// The description of a certificate.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -114,13 +116,44 @@ impl CertificateDescription {
             ext_key_usage: ext_key_usage(&members)?,
             basic_constraints: basic_constraints(&members)?,
             extensions: members.objects("extensions")?.iter().map(extension).collect::<Result<_, _>>()?,
-            ocsp_servers: members.texts("ocspServer")?,
-            issuing_certificate_urls: members.texts("issuingCertificateURL")?,
-            crl_distribution_points: members.texts("crlDistributionPoints")?,
+            ocsp_servers: members.urls("ocspServer")?,
+            issuing_certificate_urls: members.urls("issuingCertificateURL")?,
+            crl_distribution_points: members.urls("crlDistributionPoints")?,
             policy_identifiers: members.oids("policyIdentifiers")?,
         })
     }
+
+    /// The extensions for `ocsp_servers`, `issuing_certificate_urls` and `policy_identifiers`: authority information access and
+    /// certificate policies, as far as there is something to say.
+    #[must_use]
+    pub fn access_and_policies(&self) -> Vec<ExtensionOutput> {
+        let access =
+            |method: &Oid, url: &String| tlv::sequence(&[method.to_der(), tlv::tlv(tlv::context(6), url.as_bytes())]);
+        let ocsp = self.ocsp_servers.iter().map(|url| access(&OCSP, url));
+        let issuers = self.issuing_certificate_urls.iter().map(|url| access(&CA_ISSUERS, url));
+        // Every policy in the list was read as an identifier before.
+        let policies = self.policy_identifiers.iter().filter_map(|policy| policy.parse::<Oid>().ok());
+        let lists: [(&Oid, Vec<Vec<u8>>); 2] = [
+            (&oid::AUTHORITY_INFORMATION_ACCESS, ocsp.chain(issuers).collect()),
+            (&oid::CERTIFICATE_POLICIES, policies.map(|policy| tlv::sequence(&[policy.to_der()])).collect()),
+        ];
+        lists
+            .into_iter()
+            .filter(|(_, entries)| !entries.is_empty())
+            .map(|(id, entries)| ExtensionOutput {
+                id: id.to_string(),
+                critical: false,
+                value: tlv::sequence(&entries),
+            })
+            .collect()
+    }
 }
+
+/// 1.3.6.1.5.5.7.48.1
+const OCSP: Oid = Oid::known(&[0x2b, 6, 1, 5, 5, 7, 0x30, 1]);
+
+/// 1.3.6.1.5.5.7.48.2
+const CA_ISSUERS: Oid = Oid::known(&[0x2b, 6, 1, 5, 5, 7, 0x30, 2]);
 
 fn subject(members: &Members<'_>) -> Result<NameInput, DescriptionError> {
     let name = match members.get("subject") {
@@ -134,7 +167,7 @@ fn subject(members: &Members<'_>) -> Result<NameInput, DescriptionError> {
     let mut extra_names = Vec::new();
     for entry in name.objects("extraNames")? {
         let oid = entry.text("type")?;
-        if der::asn1::ObjectIdentifier::new(&oid).is_err() {
+        if oid.parse::<Oid>().is_err() {
             return Err(entry.wrong("type", "an object identifier such as \"1.2.3\""));
         }
         extra_names.push((oid, entry.text("value")?));
@@ -230,7 +263,7 @@ fn basic_constraints(members: &Members<'_>) -> Result<Option<BasicConstraintsOut
 
 fn extension(entry: &Members<'_>) -> Result<ExtensionOutput, DescriptionError> {
     let id = entry.text("id")?;
-    if der::asn1::ObjectIdentifier::new(&id).is_err() {
+    if id.parse::<Oid>().is_err() {
         return Err(entry.wrong("id", "an object identifier such as \"1.2.3\""));
     }
     let value = entry.octets("value")?.ok_or_else(|| entry.wrong("value", "base64"))?;
@@ -294,9 +327,18 @@ impl<'a> Members<'a> {
         }
     }
 
+    /// URLs, which certificates carry in ASCII.
+    fn urls(&self, name: &str) -> Result<Vec<String>, DescriptionError> {
+        let urls = self.texts(name)?;
+        if urls.iter().any(|url| !url.is_ascii() || url.is_empty()) {
+            return Err(self.wrong(name, "URLs in ASCII"));
+        }
+        Ok(urls)
+    }
+
     fn oids(&self, name: &str) -> Result<Vec<String>, DescriptionError> {
         let oids = self.texts(name)?;
-        if oids.iter().any(|oid| der::asn1::ObjectIdentifier::new(oid).is_err()) {
+        if oids.iter().any(|oid| oid.parse::<Oid>().is_err()) {
             return Err(self.wrong(name, "object identifiers such as \"1.2.3\""));
         }
         Ok(oids)

@@ -125,6 +125,11 @@ fn extensions_come_from_base64_asn1_functions_or_the_request() {
     assert_eq!(Base64::encode_string(&made.extensions[1].value), "MA0CAQcWCGphbmVAbGFi");
     assert_eq!(made.extensions[2], ExtensionOutput { id: "1.2.3".into(), critical: false, value: vec![5, 0] });
     assert_eq!(made.crl_distribution_points, ["http://crl.lab/crl"]);
+    let more = made.access_and_policies();
+    let ids: Vec<&str> = more.iter().map(|extension| extension.id.as_str()).collect();
+    assert_eq!(ids, ["1.3.6.1.5.5.7.1.1", "2.5.29.32"]);
+    assert!(more[0].value.ends_with(b"\x06\x08\x2b\x06\x01\x05\x05\x07\x30\x02\x86\x14http://ca.lab/ca.crt"));
+    assert_eq!(more[1].value, b"\x30\x0a\x30\x08\x06\x06\x2b\x06\x01\x04\x01\x01");
 }
 
 #[test]
@@ -179,6 +184,7 @@ fn what_a_template_gets_wrong_is_named() {
         (r#"{"extKeyUsage": ["1.2.3"]}"#, "extKeyUsage: expected names such as"),
         (r#"{"extensions": [{"id": "x", "value": ""}]}"#, "extensions[0].id: expected an object identifier"),
         (r#"{"extensions": [{"id": "1.2", "value": "?"}]}"#, "extensions[0].value: expected base64"),
+        ("{\"ocspServer\": \"http://\u{fc}\"}", "ocspServer: expected URLs in ASCII"),
         (r#"{"nameConstraints": {}}"#, "nameConstraints: expected nothing"),
     ];
     for (template, start) in cases {
