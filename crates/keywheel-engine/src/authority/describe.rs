@@ -209,15 +209,6 @@ fn parts(
     if !description.crl_distribution_points.is_empty() {
         extensions.push(crl_distribution::extension(&description.crl_distribution_points).map_err(malformed)?);
     }
-    let unserved = [
-        ("ocspServer", description.ocsp_servers.is_empty()),
-        ("issuingCertificateURL", description.issuing_certificate_urls.is_empty()),
-        ("policyIdentifiers", description.policy_identifiers.is_empty()),
-    ];
-    if let Some((field, _)) = unserved.iter().find(|(_, empty)| !empty) {
-        let error = std::io::Error::other(format!("{field} must be written as an entry of \"extensions\""));
-        return Err(broken("running the template", error));
-    }
     if !entry.claims.disable_smallstep_extensions
         && let Some(kind) = entry.provisioner.kind.type_number()
     {
@@ -229,7 +220,7 @@ fn parts(
         };
         extensions.push(provisioner.extension());
     }
-    for extra in &description.extensions {
+    for extra in description.access_and_policies().iter().chain(&description.extensions) {
         let oid = template_oid(&extra.id)?;
         // Which provisioner vouches, and for which keys, is not for a template to say.
         if [oid::PROVISIONER, oid::SUBJECT_KEY_IDENTIFIER, oid::AUTHORITY_KEY_IDENTIFIER].contains(&oid) {
