@@ -8,6 +8,7 @@ pub mod daemon;
 pub mod error;
 pub mod key_choice;
 mod load;
+mod local;
 mod place;
 pub mod rekey;
 pub mod renew;

@@ -364,12 +364,16 @@ impl Pending {
         };
         let new_certificate = journal.chain.as_deref().map(|chain| seen(digest(chain.as_bytes()), Some(new_key)));
         let old_certificate = journal.old_certificate_file.map(|content| seen(content, old_key));
-        let found = digest_of_file(&journal.certificate)?.map(|content| {
-            [new_certificate, old_certificate]
-                .into_iter()
-                .flatten()
-                .find(|known| known.digest == CertificateDigest(content))
-                .unwrap_or_else(|| seen(content, None))
+        let found_key = digest_of_file(&journal.key)?.map(KeyDigest);
+        // A key that this replacement knows nothing of may be the only copy of somebody's key: it is not overwritten.
+        if found_key.is_some() && found_key != Some(new_key) && found_key != old_key {
+            return Ok(Recovery::Stuck);
+        }
+        let known = [new_certificate, old_certificate];
+        let found_certificate = digest_of_file(&journal.certificate)?.map(|content| {
+            let known = known.into_iter().flatten().find(|known| known.digest == CertificateDigest(content));
+            // A certificate of somebody else is taken to belong to the key beside it.
+            known.unwrap_or_else(|| seen(content, found_key))
         });
         let request = Request {
             old_certificate: old_certificate.map_or(CertificateDigest([0; 32]), |old| old.digest),
@@ -384,7 +388,7 @@ impl Pending {
             pending: true,
             pending_key: Some(new_key),
             pending_certificate: new_certificate,
-            targets: Targets { key: digest_of_file(&journal.key)?.map(KeyDigest), certificate: found },
+            targets: Targets { key: found_key, certificate: found_certificate },
         };
         Ok(file_pair::recover(Some(&entry), &observed))
     }
