@@ -1,0 +1,49 @@
+//! `ca.json` as the administration commands edit it: everything that is not understood stays as it is.
+
+use std::path::{Path, PathBuf};
+
+use keywheel_wire::step::ca_json::CaJson;
+
+use crate::commands::files::{self, Secrecy};
+use crate::commands::Setting;
+use crate::failure::{Classed, Failure, Outcome};
+
+/// The configuration of a CA, and where it came from.
+#[derive(Debug)]
+pub(crate) struct Config {
+    /// Where it came from.
+    pub(crate) path: PathBuf,
+    /// What it says.
+    pub(crate) json: CaJson,
+}
+
+impl Config {
+    /// Reads the file that a flag names, or that of the home.
+    pub(crate) fn read(flag: Option<&Path>, setting: &Setting<'_>) -> Outcome<Self> {
+        let path = flag.map_or_else(|| setting.home.ca_json(), Path::to_owned);
+        let doing = || format!("read the CA configuration {}", path.display());
+        let text = std::fs::read_to_string(&path).or_usage(doing)?;
+        let json = CaJson::parse(&text).or_usage(doing)?;
+        Ok(Self { path, json })
+    }
+
+    /// Checks what was changed, and replaces the file whole or not at all.
+    pub(crate) fn write(&self, setting: &Setting<'_>) -> Outcome<()> {
+        self.json.validate().or_usage(|| format!("{} would be wrong, nothing was changed", self.path.display()))?;
+        files::replace(&self.path, self.json.to_text().as_bytes(), Secrecy::Public)?;
+        setting.voice.say(format!(
+            "{} was changed; a running CA takes it over when it gets SIGHUP",
+            self.path.display()
+        ));
+        Ok(())
+    }
+
+    /// The first of its DNS names, which tokens are addressed to.
+    pub(crate) fn first_name(&self) -> Outcome<String> {
+        self.json
+            .document()
+            .get("dnsNames")
+            .and_then(|names| Some(names.get(0)?.as_str()?.to_owned()))
+            .ok_or_else(|| Failure::usage(format!("{} names no dnsNames", self.path.display())))
+    }
+}

@@ -1,0 +1,214 @@
+//! `ca rekey`: replace a certificate and its key, once or again and again.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use jiff::Timestamp;
+use keywheel_engine::client::daemon::{self, DaemonOptions, Job};
+use keywheel_engine::client::error::ClientError;
+use keywheel_engine::client::key_choice::KeyChoice;
+use keywheel_engine::client::rekey::{self, RekeyOptions, RekeyPlan};
+use serde_json::json;
+use zeroize::Zeroizing;
+
+use super::address::AddressFlags;
+use super::afterwards::{Afterwards, AfterwardsFlags};
+use super::offline::{self, OfflineFlags};
+use super::{report, watch};
+use crate::commands::{DONE, Setting, wait_for};
+use crate::exit::Exit;
+use crate::failure::{Failure, Outcome};
+use crate::key_choice::KeyFlags;
+use crate::{passwords, prompt};
+
+/// Flags of `ca rekey`.
+#[derive(Args, Debug)]
+#[command(
+    long_about = "Replace a certificate and its key by a request to the certificate authority.\n\n\
+        Everything that can be checked is checked first. Then the new key is made durable, then the authority is asked, \
+        then certificate and key are replaced together; a run that was cut off is finished or undone by the next one. \
+        An encrypted key stays encrypted.",
+    after_help = "Examples:
+  keywheel ca rekey svc.crt svc.key
+  keywheel ca rekey --force svc.crt svc.key
+  keywheel ca rekey --out-cert new.crt --out-key new.key svc.crt svc.key
+  keywheel ca rekey --expires-in 8h svc.crt svc.key
+  keywheel ca rekey --kty RSA --size 3072 svc.crt svc.key
+  keywheel ca rekey --dry-run svc.crt svc.key
+  keywheel ca rekey --daemon --exec 'nginx -s reload' svc.crt svc.key
+  keywheel ca rekey --daemon --rekey-period 16h svc.crt svc.key
+  keywheel ca rekey --offline svc.crt svc.key"
+)]
+pub(crate) struct Flags {
+    /// The certificate to replace, PEM
+    #[arg(value_name = "crt-file")]
+    certificate: PathBuf,
+    /// Its key
+    #[arg(value_name = "key-file")]
+    key: PathBuf,
+    /// Where the new certificate goes [default: <crt-file>]
+    #[arg(long, alias = "out-crt", value_name = "file")]
+    out_cert: Option<PathBuf>,
+    /// Where the new key goes [default: <key-file>]
+    #[arg(long, value_name = "file")]
+    out_key: Option<PathBuf>,
+    /// The key for the new certificate, instead of a new one
+    #[arg(long, alias = "key", value_name = "file")]
+    private_key: Option<PathBuf>,
+    /// With --daemon: a fixed time between two replacements, such as 16h
+    #[arg(long, value_name = "duration", allow_hyphen_values = true)]
+    rekey_period: Option<String>,
+    #[command(flatten)]
+    afterwards: AfterwardsFlags,
+    #[command(flatten)]
+    new_key: KeyFlags,
+    /// Overwrite files without asking
+    #[arg(long, short)]
+    force: bool,
+    /// Check everything and say what would be done, but change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Authenticate with the old certificate over TLS; --mtls=false: with a signed token, for proxies that end TLS
+    #[arg(long, value_name = "bool", default_value_t = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
+    mtls: bool,
+    /// The file with the password of the keys
+    #[arg(long, value_name = "file")]
+    password_file: Option<PathBuf>,
+    #[command(flatten)]
+    address: AddressFlags,
+    #[command(flatten)]
+    offline: OfflineFlags,
+}
+
+pub(crate) fn run(flags: &Flags, setting: &Setting<'_>) -> Outcome {
+    let afterwards = check(flags, setting)?;
+    wait_for(async {
+        let mut options = options(flags, &afterwards, setting).await?;
+        // The questions come once, at the start: what a daemon does later must not need an answer.
+        let plan = checked(&mut options).await?;
+        if afterwards.daemon && !flags.dry_run {
+            drop(plan);
+            let options = DaemonOptions { job: Job::Rekey(options), period: afterwards.period };
+            daemon::check(&options, Timestamp::now()).await?;
+            return watch::run(options, report::REKEY, setting).await;
+        }
+        if flags.dry_run {
+            return would(&plan, setting);
+        }
+        if let Some(remaining) = plan.not_yet() {
+            report::not_yet(remaining, report::REKEY, setting.voice)?;
+            return DONE;
+        }
+        prompt::may_overwrite(flags.force, plan.overwrites().iter().map(PathBuf::as_path))?;
+        match plan.run().await {
+            Ok(outcome) => report::outcome(&outcome, report::REKEY, setting.voice)?,
+            Err(ClientError::Hook { report, source }) => {
+                report::done(&report, report::REKEY, setting.voice)?;
+                return Err(Failure::of(Exit::Hook, source)
+                    .context("the new certificate and key are in place, but the hook failed"));
+            }
+            Err(error) => return Err(error.into()),
+        }
+        DONE
+    })
+}
+
+/// The rules that can be judged from the command line alone, in the order of the reference.
+fn check(flags: &Flags, setting: &Setting<'_>) -> Outcome<Afterwards> {
+    if !flags.offline.offline {
+        flags.address.url("ca rekey", setting)?;
+    }
+    let afterwards = flags.afterwards.check(flags.rekey_period.as_deref(), "--rekey-period")?;
+    flags.new_key.kind()?;
+    if flags.private_key.is_some() {
+        if flags.new_key.kty.is_some() {
+            return Err(Failure::usage("flag '--kty' is incompatible with '--private-key'"));
+        }
+        if afterwards.daemon {
+            // A daemon that turns to the same key each time would only pretend.
+            return Err(Failure::usage("flag '--private-key' is incompatible with '--daemon'"));
+        }
+    }
+    let out_cert = flags.out_cert.as_ref().unwrap_or(&flags.certificate);
+    let out_key = flags.out_key.as_ref().unwrap_or(&flags.key);
+    if out_cert == out_key {
+        return Err(Failure::usage(format!(
+            "certificate and key would both be written to {}; nothing was changed",
+            out_key.display()
+        )));
+    }
+    Ok(afterwards)
+}
+
+async fn options(flags: &Flags, afterwards: &Afterwards, setting: &Setting<'_>) -> Outcome<RekeyOptions> {
+    let password = passwords::from_optional_file(flags.password_file.as_deref())?;
+    let certifier = offline::certifier(
+        "ca rekey",
+        &flags.address,
+        &flags.offline,
+        password.as_ref(),
+        afterwards.time_limit,
+        setting,
+    )
+    .await?;
+    let text = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+    let mut hook = afterwards.hook.clone();
+    hook.output_to_stderr = setting.voice.speaks_json();
+    Ok(RekeyOptions {
+        certificate: flags.certificate.clone(),
+        key: flags.key.clone(),
+        out_certificate: flags.out_cert.clone(),
+        out_key: flags.out_key.clone(),
+        private_key: flags.private_key.clone(),
+        key_choice: KeyChoice {
+            kty: text(&flags.new_key.kty),
+            curve: text(&flags.new_key.curve),
+            size: flags.new_key.size.filter(|size| *size != 0),
+        },
+        password,
+        expires_in: afterwards.expires_in,
+        certifier,
+        mtls: flags.mtls,
+        hook,
+        prove: true,
+    })
+}
+
+/// Checks; a password that is missing is asked for where somebody is there.
+async fn checked(options: &mut RekeyOptions) -> Outcome<RekeyPlan> {
+    loop {
+        match rekey::check(options, Timestamp::now()).await {
+            Ok(plan) => return Ok(plan),
+            Err(ClientError::PasswordRequired { file }) if prompt::somebody_is_there() => {
+                let question = format!("Please enter the password of {}", file.display());
+                let answer = prompt::password(&question, "--password-file", None)?;
+                options.password = Some(Zeroizing::new(answer.as_bytes().to_vec()));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn would(plan: &RekeyPlan, setting: &Setting<'_>) -> Outcome {
+    if let Some(remaining) = plan.not_yet() {
+        report::not_yet(remaining, report::REKEY, setting.voice)?;
+        return DONE;
+    }
+    let (certificate, key) = (plan.certificate_target(), plan.key_target());
+    setting.voice.result(format!(
+        "would replace the certificate of '{}' (serial {}) and its key:\n  {}\n  {}\nnothing was changed",
+        plan.old().subject,
+        plan.old().serial,
+        certificate.display(),
+        key.display(),
+    ))?;
+    setting.voice.json(&json!({
+        "rekeyed": false,
+        "dry_run": true,
+        "certificate": certificate,
+        "key": key,
+        "old": report::summary(plan.old()),
+        "resumes": plan.resumes(),
+    }))?;
+    DONE
+}

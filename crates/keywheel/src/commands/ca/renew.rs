@@ -1,0 +1,121 @@
+//! `ca renew`: a new certificate for the same key, once or again and again.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use jiff::Timestamp;
+use keywheel_engine::client::daemon::{self, DaemonOptions, Job};
+use keywheel_engine::client::error::ClientError;
+use keywheel_engine::client::renew::{self, RenewOptions, RenewPlan};
+use zeroize::Zeroizing;
+
+use super::address::AddressFlags;
+use super::afterwards::AfterwardsFlags;
+use super::offline::{self, OfflineFlags};
+use super::{report, watch};
+use crate::commands::{DONE, Setting, wait_for};
+use crate::exit::Exit;
+use crate::failure::{Failure, Outcome};
+use crate::{passwords, prompt};
+
+/// Flags of `ca renew`.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  keywheel ca renew svc.crt svc.key
+  keywheel ca renew --force --expires-in 8h svc.crt svc.key
+  keywheel ca renew --mtls=false svc.crt svc.key
+  keywheel ca renew --daemon --exec 'nginx -s reload' svc.crt svc.key")]
+pub(crate) struct Flags {
+    /// The certificate to replace, PEM
+    #[arg(value_name = "crt-file")]
+    certificate: PathBuf,
+    /// Its key
+    #[arg(value_name = "key-file")]
+    key: PathBuf,
+    /// Where the new certificate goes [default: <crt-file>]
+    #[arg(long, visible_alias = "output-file", value_name = "file")]
+    out: Option<PathBuf>,
+    /// With --daemon: a fixed time between two renewals, such as 16h
+    #[arg(long, value_name = "duration", allow_hyphen_values = true)]
+    renew_period: Option<String>,
+    #[command(flatten)]
+    afterwards: AfterwardsFlags,
+    /// Overwrite files without asking
+    #[arg(long, short)]
+    force: bool,
+    /// Authenticate with the old certificate over TLS; --mtls=false: with a signed token, for proxies that end TLS
+    #[arg(long, value_name = "bool", default_value_t = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
+    mtls: bool,
+    /// The file with the password of the key
+    #[arg(long, value_name = "file")]
+    password_file: Option<PathBuf>,
+    #[command(flatten)]
+    address: AddressFlags,
+    #[command(flatten)]
+    offline: OfflineFlags,
+}
+
+pub(crate) fn run(flags: &Flags, setting: &Setting<'_>) -> Outcome {
+    if !flags.offline.offline {
+        flags.address.url("ca renew", setting)?;
+    }
+    let afterwards = flags.afterwards.check(flags.renew_period.as_deref(), "--renew-period")?;
+    wait_for(async {
+        let password = passwords::from_optional_file(flags.password_file.as_deref())?;
+        let certifier = offline::certifier(
+            "ca renew",
+            &flags.address,
+            &flags.offline,
+            password.as_ref(),
+            afterwards.time_limit,
+            setting,
+        )
+        .await?;
+        let mut hook = afterwards.hook.clone();
+        hook.output_to_stderr = setting.voice.speaks_json();
+        let mut options = RenewOptions {
+            certificate: flags.certificate.clone(),
+            key: flags.key.clone(),
+            out: flags.out.clone(),
+            password,
+            expires_in: afterwards.expires_in,
+            certifier,
+            mtls: flags.mtls,
+            hook,
+        };
+        let plan = checked(&mut options).await?;
+        if afterwards.daemon {
+            let options = DaemonOptions { job: Job::Renew(options), period: afterwards.period };
+            daemon::check(&options, Timestamp::now()).await?;
+            return watch::run(options, report::RENEWAL, setting).await;
+        }
+        if let Some(remaining) = plan.not_yet() {
+            report::not_yet(remaining, report::RENEWAL, setting.voice)?;
+            return DONE;
+        }
+        prompt::may_overwrite(flags.force, plan.overwrites().iter().map(PathBuf::as_path))?;
+        match plan.run().await {
+            Ok(outcome) => report::outcome(&outcome, report::RENEWAL, setting.voice)?,
+            Err(ClientError::Hook { report, source }) => {
+                report::done(&report, report::RENEWAL, setting.voice)?;
+                return Err(Failure::of(Exit::Hook, source).context("the new certificate is in place, but the hook failed"));
+            }
+            Err(error) => return Err(error.into()),
+        }
+        DONE
+    })
+}
+
+async fn checked(options: &mut RenewOptions) -> Outcome<RenewPlan> {
+    loop {
+        match renew::check(options, Timestamp::now()).await {
+            Ok(plan) => return Ok(plan),
+            Err(ClientError::PasswordRequired { file }) if prompt::somebody_is_there() => {
+                let question = format!("Please enter the password of {}", file.display());
+                let answer = prompt::password(&question, "--password-file", None)?;
+                options.password = Some(Zeroizing::new(answer.as_bytes().to_vec()));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}

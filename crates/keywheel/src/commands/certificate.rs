@@ -1,0 +1,42 @@
+//! `certificate …`: look at certificates, check and convert them.
+
+mod fingerprint;
+mod format;
+mod inspect;
+mod key;
+mod needs_renewal;
+mod source;
+mod verify;
+
+use clap::Subcommand;
+
+use super::Setting;
+use crate::failure::Outcome;
+
+/// What is wanted of a certificate.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Words {
+    /// Show what is in a certificate or a request
+    Inspect(inspect::Flags),
+    /// Check that a certificate is good
+    Verify(verify::Flags),
+    /// Convert a certificate or a request between PEM and DER
+    Format(format::Flags),
+    /// Print the fingerprint of a certificate or a request
+    Fingerprint(fingerprint::Flags),
+    /// Say whether a certificate should be replaced: exit code 0 yes, 1 no, 2 no such file, 255 other errors
+    NeedsRenewal(needs_renewal::Flags),
+    /// Print the public key of a certificate or a request
+    Key(key::Flags),
+}
+
+pub(crate) fn run(words: Words, setting: &Setting<'_>) -> Outcome {
+    match words {
+        Words::Inspect(flags) => inspect::run(&flags, setting),
+        Words::Verify(flags) => verify::run(&flags, setting),
+        Words::Format(flags) => format::run(&flags, setting),
+        Words::Fingerprint(flags) => fingerprint::run(&flags, setting),
+        Words::NeedsRenewal(flags) => needs_renewal::run(&flags, setting),
+        Words::Key(flags) => key::run(&flags, setting),
+    }
+}
