@@ -1,7 +1,7 @@
 //! Remembers: everything that a certificate authority must still know tomorrow, in SQLite or PostgreSQL; the only SQL.
 //!
 //! [`Store`] is the way in. Each of its methods is one transaction, and what a method has answered survives a power cut.
-//! Both databases run the same statements through [`session::Session`]; what differs is how transactions share the
+//! Both databases run the same statements through one session type; what differs is how transactions share the
 //! database: on SQLite one writer commits the requests that have arrived together, on PostgreSQL each request has its
 //! own transaction and locks the rows that it judges by.
 
@@ -32,3 +32,6 @@ pub use rekey::{OldCertificate, RekeyOutcome, RekeyRequest, RenewalOutcome, Rene
 pub use revocation::{Revocation, RevokeOutcome, Supersession};
 pub use store::{DatabaseKind, OpenMode, Store};
 pub use token::{TokenOutcome, TokenUse};
+
+#[cfg(test)]
+mod tests;
