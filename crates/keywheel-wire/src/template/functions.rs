@@ -1,6 +1,7 @@
 //! The functions that templates of the reference use beside Go's own: those of the sprig library in common use, and `asn1…`.
 
 mod collections;
+mod patterns;
 mod text;
 
 use std::sync::{Arc, PoisonError};
@@ -22,6 +23,7 @@ pub(super) fn all(refusal: &Refusal) -> FuncMap {
     let mut table = Table { functions: FuncMap::new() };
     text::add(&mut table);
     collections::add(&mut table);
+    patterns::add(&mut table);
     add_defaults(&mut table);
     add_numbers(&mut table);
     add_kinds(&mut table);

@@ -41,6 +41,13 @@ fn each_function_gives_what_sprig_gives() {
         (r#"{{ toJson (merge (dict "a" 1) (dict "a" 2 "b" 3)) }}"#, r#"{"a":1,"b":3}"#),
         (r#"{{ asn1Seq (asn1Enc "int:1") (asn1Enc "bool:true") }}"#, "MAYCAQEBAf8="),
         (r#"{{ asn1Marshal 5 }} {{ asn1Marshal "a@b" "ia5" }}"#, "AgEF FgNhQGI="),
+        (r#"{{ regexMatch "^[a-z]+\\.lab$" "web.lab" }} {{ regexMatch "^x" "web" }}"#, "true false"),
+        (
+            r#"{{ regexReplaceAll "^(.*)@(.*)$" "u@d" "${2}-${1}" }} {{ regexReplaceAllLiteral "u" "u" "$1" }}"#,
+            "d-u $1",
+        ),
+        (r#"{{ regexFind "[0-9]+" "a12b3" }} {{ toJson (regexFindAll "[0-9]" "a12" -1) }}"#, r#"12 ["1","2"]"#),
+        (r#"{{ toJson (regexSplit "[,;]" "a,b;c" -1) }}"#, r#"["a","b","c"]"#),
         (r#"{{ toJson .Missing }}"#, "null"),
     ];
     for (template, result) in cases {
@@ -75,6 +82,7 @@ fn wrong_arguments_are_errors_and_not_panics() {
         "{{ get 1 2 }}",
         "{{ fromJson \"{\" }}",
         "{{ dig 1 }}",
+        "{{ regexMatch \"(\" \"\" }}",
     ] {
         assert!(
             matches!(run(template, &TemplateInput::default()), Err(RenderError::Execute(_) | RenderError::Parse(_))),
