@@ -52,7 +52,10 @@ fn a_body_that_cannot_be_read_is_a_bad_request_on_every_route() {
     for (name, body) in undecodable() {
         for path in ["/sign", "/rekey", "/revoke"] {
             // A rekey is asked with a certificate, or the missing certificate would be what it complains of.
-            let case = Case { client: client.filter(|_| path == "/rekey"), ..Case::post(path, name, body.clone(), 400, "The request could not be completed: ") };
+            let case = Case {
+                client: client.filter(|_| path == "/rekey"),
+                ..Case::post(path, name, body.clone(), 400, "The request could not be completed: ")
+            };
             judge.ask(&case);
         }
     }
@@ -72,7 +75,13 @@ fn what_is_no_certificate_request_is_a_bad_request() {
     judge.ask(&Case::post("/sign", "no token", json!({ "csr": good }).to_string(), 400, "missing ott"));
     judge.ask(&Case::post("/sign", "an empty token", sign_body(&good, ""), 400, "missing ott"));
     for (name, request) in no_requests(&judge) {
-        judge.ask(&Case::post("/sign", name, sign_body(&request, "x.y.z"), 400, "The request could not be completed: "));
+        judge.ask(&Case::post(
+            "/sign",
+            name,
+            sign_body(&request, "x.y.z"),
+            400,
+            "The request could not be completed: ",
+        ));
         let body = json!({ "csr": request }).to_string();
         judge.ask(&Case { client, ..Case::post("/rekey", name, body, 400, "The request could not be completed: ") });
     }
@@ -98,7 +107,12 @@ fn a_revocation_that_makes_no_sense_is_a_bad_request() {
         ("a reason that is a word", json!({ "serial": "1", "ott": "x", "reasonCode": "x", "passive": true }), 400, bad),
         ("an active revocation", json!({ "serial": "1", "ott": "x", "passive": false }), 501, "not implemented"),
         ("an active revocation by default", json!({ "serial": "1", "ott": "x" }), 501, "not implemented"),
-        ("a token that is none", json!({ "serial": "1", "ott": "x", "passive": true }), 401, "lacked necessary authorization"),
+        (
+            "a token that is none",
+            json!({ "serial": "1", "ott": "x", "passive": true }),
+            401,
+            "lacked necessary authorization",
+        ),
         ("neither token nor certificate", json!({ "serial": "1", "passive": true }), 400, bad),
     ] {
         judge.ask(&Case::post("/revoke", name, body.to_string(), status, says));

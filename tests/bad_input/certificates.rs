@@ -89,7 +89,10 @@ fn a_token_made_of_a_certificate_must_fit_in_every_part() {
         ("for another CA", sign(&Contents { audience: "https://elsewhere.example/rekey".into(), ..good() }, &chain)),
         ("of another subject", sign(&Contents { subject: "b.local".into(), ..good() }, &chain)),
         ("of another issuer", sign(&Contents { issuer: "nobody".into(), ..good() }, &chain)),
-        ("expired", sign(&Contents { expires_at: hour_ago, issued_at: hour_ago, not_before: hour_ago, ..good() }, &chain)),
+        (
+            "expired",
+            sign(&Contents { expires_at: hour_ago, issued_at: hour_ago, not_before: hour_ago, ..good() }, &chain),
+        ),
         ("with an empty chain", sign(&good(), &[])),
         ("with the root as leaf", sign(&good(), &[root.der().to_vec()])),
         ("with a chain of garbage", sign(&good(), &[vec![1, 2, 3]])),

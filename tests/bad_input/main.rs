@@ -38,7 +38,16 @@ struct Case<'a> {
 
 impl<'a> Case<'a> {
     fn post(path: &'a str, name: impl Into<String>, body: impl Into<Vec<u8>>, status: u16, says: &'a str) -> Self {
-        Self { name: name.into(), method: "POST", path, body: body.into(), headers: Vec::new(), client: None, status, says }
+        Self {
+            name: name.into(),
+            method: "POST",
+            path,
+            body: body.into(),
+            headers: Vec::new(),
+            client: None,
+            status,
+            says,
+        }
     }
 
     fn get(path: &'a str, status: u16, says: &'a str) -> Self {
@@ -68,11 +77,7 @@ impl Judge {
             if status != case.status || !body.contains(case.says) || !shape {
                 self.wrong.push(format!(
                     "{} {prefix}{} [{}]: {status} {body:?}, expected {} and {:?}",
-                    case.method,
-                    case.path,
-                    case.name,
-                    case.status,
-                    case.says
+                    case.method, case.path, case.name, case.status, case.says
                 ));
             }
         }
@@ -109,7 +114,13 @@ impl Judge {
         assert_eq!(self.ca.place.keywheel(&["ca", "health"]).ok().stdout.trim(), "ok");
         let said = self.ca.server.said();
         assert!(!said.contains("panicked"), "the server panicked:\n{said}");
-        assert!(self.wrong.is_empty(), "{} of {} answers are wrong:\n{}", self.wrong.len(), self.asked, self.wrong.join("\n"));
+        assert!(
+            self.wrong.is_empty(),
+            "{} of {} answers are wrong:\n{}",
+            self.wrong.len(),
+            self.asked,
+            self.wrong.join("\n")
+        );
         assert!(self.asked >= at_least, "only {} questions were asked", self.asked);
         println!("{} bad questions, each with its documented answer", self.asked);
     }

@@ -163,7 +163,8 @@ fn base64_url(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut text = String::new();
     for chunk in bytes.chunks(3) {
-        let number = chunk.iter().fold(0_u32, |number, octet| number << 8 | u32::from(*octet)) << (8 * (3 - chunk.len()));
+        let number =
+            chunk.iter().fold(0_u32, |number, octet| number << 8 | u32::from(*octet)) << (8 * (3 - chunk.len()));
         for place in 0..=chunk.len() {
             text.push(char::from(ALPHABET[(number >> (18 - 6 * place) & 63) as usize]));
         }

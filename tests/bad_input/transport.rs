@@ -24,7 +24,13 @@ fn what_is_too_large_is_refused_and_the_server_goes_on() {
 #[test]
 fn what_is_no_tls_is_closed_and_the_server_goes_on() {
     let judge = Judge::new();
-    for bytes in [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0; 1000], &[0x16, 3, 1, 255, 255], b"\x16\x03\x01\x00\x05hello", b"SSH-2.0-x\r\n"] {
+    for bytes in [
+        &b"GET / HTTP/1.1\r\n\r\n"[..],
+        &[0; 1000],
+        &[0x16, 3, 1, 255, 255],
+        b"\x16\x03\x01\x00\x05hello",
+        b"SSH-2.0-x\r\n",
+    ] {
         let mut stream = TcpStream::connect(("127.0.0.1", judge.ca.port)).expect("the server listens");
         stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a timeout can be set");
         stream.write_all(bytes).expect("it can be sent");

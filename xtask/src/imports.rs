@@ -13,14 +13,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("keywheel-store", &["keywheel-core"]),
     ("keywheel-signer", &["keywheel-core", "keywheel-wire"]),
     ("keywheel-reach", &["keywheel-core", "keywheel-wire"]),
-    (
-        "keywheel-engine",
-        &["keywheel-core", "keywheel-wire", "keywheel-store", "keywheel-signer", "keywheel-reach"],
-    ),
-    (
-        "keywheel-server",
-        &["keywheel-core", "keywheel-wire", "keywheel-store", "keywheel-engine"],
-    ),
+    ("keywheel-engine", &["keywheel-core", "keywheel-wire", "keywheel-store", "keywheel-signer", "keywheel-reach"]),
+    ("keywheel-server", &["keywheel-core", "keywheel-wire", "keywheel-store", "keywheel-engine"]),
     (
         "keywheel",
         &[
@@ -42,7 +36,6 @@ const OWNED: &[(&str, &[&str])] = &[
     ("clap", &["keywheel"]),
     ("clap_complete", &["keywheel"]),
     ("clap_mangen", &["keywheel"]),
-    ("const-oid", &["keywheel-wire"]),
     ("der", &["keywheel-wire"]),
     ("dialoguer", &["keywheel"]),
     ("gotmpl", &["keywheel-wire"]),
@@ -57,12 +50,12 @@ const OWNED: &[(&str, &[&str])] = &[
     ("pkcs1", &["keywheel-wire"]),
     ("pkcs8", &["keywheel-wire"]),
     ("reqwest", &["keywheel-reach"]),
+    ("rustls-pki-types", &["keywheel-wire", "keywheel-reach", "keywheel-engine", "keywheel-server"]),
     ("sec1", &["keywheel-wire"]),
     ("shlex", &["keywheel-reach"]),
     ("sqlx", &["keywheel-store"]),
     ("ssh-key", &["keywheel-wire"]),
     ("tower", &["keywheel-server"]),
-    ("x509-cert", &["keywheel-wire"]),
 ];
 
 /// What core may import from outside: calendars, arithmetic and error texts, all without an operating system.

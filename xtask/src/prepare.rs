@@ -13,6 +13,7 @@ const DEBIAN: &[(&str, &str)] = &[
     ("/usr/bin/ssh-keygen", "openssh-client"),
     ("/usr/bin/curl", "curl"),
     ("/usr/bin/python3", "python3-venv"),
+    ("/usr/bin/strace", "strace"),
     ("/usr/lib/postgresql/15/bin/postgres", "postgresql-15"),
 ];
 
@@ -33,11 +34,8 @@ pub fn prepare() -> Result<()> {
 }
 
 fn debian_packages() -> Result<()> {
-    let missing: Vec<&str> = DEBIAN
-        .iter()
-        .filter(|(program, _)| !on_machine(program))
-        .map(|(_, package)| *package)
-        .collect();
+    let missing: Vec<&str> =
+        DEBIAN.iter().filter(|(program, _)| !on_machine(program)).map(|(_, package)| *package).collect();
     if missing.is_empty() {
         return Ok(());
     }

@@ -34,13 +34,6 @@ pub fn run_with(program: &str, arguments: &[&str], environment: &[(&str, &str)])
 
 /// What a program prints on its standard output, or `None` where it is absent or fails.
 pub fn output(program: &str, arguments: &[&str]) -> Option<String> {
-    let output = Command::new(program)
-        .args(arguments)
-        .current_dir(root())
-        .output()
-        .ok()?;
-    output
-        .status
-        .success()
-        .then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    let output = Command::new(program).args(arguments).current_dir(root()).output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }

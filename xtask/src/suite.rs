@@ -11,11 +11,7 @@ pub fn test() -> Result<()> {
     checks()?;
     run("cargo", &["build", "--workspace", "--locked"])?;
     // A peer that is missing is a failure here, never a silent skip.
-    run_with(
-        "cargo",
-        &["test", "--workspace", "--locked"],
-        &[("KEYWHEEL_REQUIRE_PEERS", "1")],
-    )
+    run_with("cargo", &["test", "--workspace", "--locked"], &[("KEYWHEEL_REQUIRE_PEERS", "1")])
 }
 
 /// Everything but the tests.
@@ -27,15 +23,8 @@ pub fn check() -> Result<()> {
 fn checks() -> Result<()> {
     run("cargo", &["fmt", "--all", "--check"])?;
     tidy::tidy()?;
-    run(
-        "cargo",
-        &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"],
-    )?;
-    run_with(
-        "cargo",
-        &["doc", "--workspace", "--no-deps", "--locked"],
-        &[("RUSTDOCFLAGS", "-D warnings")],
-    )?;
+    run("cargo", &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"])?;
+    run_with("cargo", &["doc", "--workspace", "--no-deps", "--locked"], &[("RUSTDOCFLAGS", "-D warnings")])?;
     supply_chain()
 }
 

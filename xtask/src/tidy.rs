@@ -8,7 +8,8 @@ use crate::run::{output, root};
 use crate::{generate, imports};
 
 const LONGEST_FILE: usize = 800;
-const DRAWERS: &[&str] = &["util", "utils", "helper", "helpers", "common", "misc", "types", "shared", "manager", "base"];
+const DRAWERS: &[&str] =
+    &["util", "utils", "helper", "helpers", "common", "misc", "types", "shared", "manager", "base"];
 
 /// Fails with every finding, one a line.
 pub fn tidy() -> Result<()> {
@@ -31,7 +32,8 @@ pub fn tidy() -> Result<()> {
 
 /// The files of the repository, as git knows them: tracked, or new and not ignored.
 fn tracked() -> Result<Vec<PathBuf>> {
-    let list = output("git", &["ls-files", "--cached", "--others", "--exclude-standard"]).context("git ls-files failed")?;
+    let list =
+        output("git", &["ls-files", "--cached", "--others", "--exclude-standard"]).context("git ls-files failed")?;
     Ok(list.lines().map(PathBuf::from).filter(|path| root().join(path).is_file()).collect())
 }
 
