@@ -19,7 +19,8 @@ use crate::pem::Block;
 const MAX_ITERATIONS: u32 = 10_000_000;
 /// Memory that scrypt may take, in bytes.
 const MAX_SCRYPT_MEMORY: u64 = 256 << 20;
-const MAX_SCRYPT_PARALLELIZATION: u64 = 16;
+/// Memory that it may go through in all its rounds.
+const MAX_SCRYPT_WORK: u64 = 512 << 20;
 
 const OID_PBES2: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.5.13");
 const OID_PBKDF2: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.5.12");
@@ -213,9 +214,8 @@ impl<'a> Derivation<'a> {
         check_key_length(&mut fields, key_length)?;
         fields.end()?;
         let memory = cost.checked_mul(block)?.checked_mul(128)?;
-        let within = cost.is_power_of_two()
-            && memory <= MAX_SCRYPT_MEMORY
-            && (1..=MAX_SCRYPT_PARALLELIZATION).contains(&parallelization);
+        let work = memory.checked_mul(parallelization)?;
+        let within = cost.is_power_of_two() && memory <= MAX_SCRYPT_MEMORY && work <= MAX_SCRYPT_WORK;
         if !within {
             return None;
         }

@@ -342,6 +342,31 @@ fn a_file_cannot_make_us_work_for_minutes() {
 }
 
 #[test]
+fn scrypt_gets_neither_all_memory_nor_all_time() {
+    let element = encode::element;
+    let number = |number: u64| {
+        let octets: Vec<u8> = number.to_be_bytes().into_iter().skip_while(|octet| *octet == 0).collect();
+        element(0x02, &[&[0][..octets.first().map_or(1, |first| usize::from(first >> 7))], &octets])
+    };
+    for (cost, block, parallelization) in
+        [(1 << 30, 8, 1), (1 << 14, 8, 1 << 20), (1 << 14, 1 << 40, 1), (0, 8, 1), (3, 8, 1), (16, 0, 1), (16, 8, 0)]
+    {
+        let salt = element(0x04, &[&[1; 8]]);
+        let parameters = element(0x30, &[&salt, &number(cost), &number(block), &number(parallelization)]);
+        let scrypt = element(0x30, &[b"\x06\x09\x2b\x06\x01\x04\x01\xda\x47\x04\x0b", &parameters]);
+        let cipher = element(0x30, &[b"\x06\x09\x60\x86\x48\x01\x65\x03\x04\x01\x2a", &element(0x04, &[&[2; 16]])]);
+        let pbes2 =
+            element(0x30, &[b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x05\x0d", &element(0x30, &[&scrypt, &cipher])]);
+        let whole = element(0x30, &[&pbes2, &element(0x04, &[&[3; 32]])]);
+        let error = PrivateKey::parse_pem(pem::encode("ENCRYPTED PRIVATE KEY", &whole).as_bytes(), Some(PASSWORD));
+        assert!(
+            matches!(&error, Err(PrivateKeyError::UnsupportedEncryption(what)) if what.contains("out of bounds")),
+            "{cost} {block} {parallelization}: {error:?}"
+        );
+    }
+}
+
+#[test]
 fn nothing_secret_is_shown_by_debug() {
     let key = PrivateKey::from_ec_scalar(KeyKind::EcP256, &[0x41; 32]).unwrap();
     assert_eq!(format!("{key:?}"), "PrivateKey { kind: EcP256, .. }");
@@ -389,8 +414,45 @@ fn the_real_step_reads_our_keys_and_we_read_its() {
             for encoding in [Encoding::Pkcs8, Encoding::traditional(kind)] {
                 openssl.write("ours", &parsed.key.to_pem(encoding).unwrap());
                 assert_eq!(pem::parse(&run(&["crypto", "key", "public", "ours"])).unwrap().remove(0).der, public);
+                let formatted = run(&["crypto", "key", "format", "--pem", "--no-password", "--insecure", "ours"]);
+                let again = PrivateKey::parse_pem(&formatted, None).unwrap();
+                assert_eq!(again.key.pkcs8_der(), parsed.key.pkcs8_der());
             }
         }
+    }
+}
+
+#[test]
+fn keys_of_a_ca_that_the_real_step_made_are_opened() {
+    let Some(step) = step() else {
+        eprintln!("SKIPPED: ~/go/bin/step is not installed");
+        return;
+    };
+    let openssl = Openssl::new();
+    openssl.write("password", std::str::from_utf8(PASSWORD).unwrap());
+    let output = Command::new(step)
+        .args(["ca", "init", "--name", "Lab", "--dns", "localhost", "--address", ":9000", "--provisioner", "admin"])
+        .args(["--password-file", "password", "--deployment-type", "standalone", "--ssh"])
+        .current_dir(openssl.folder.path())
+        .env("STEPPATH", openssl.folder.path())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    for (key, certificate) in [("root_ca_key", "root_ca.crt"), ("intermediate_ca_key", "intermediate_ca.crt")] {
+        let text = openssl.read(&format!("secrets/{key}"));
+        let parsed = PrivateKey::parse_pem(&text, Some(PASSWORD)).unwrap();
+        assert!(parsed.encrypted);
+        let certificate = openssl.read(&format!("certs/{certificate}"));
+        let certificate = crate::x509::certificate::Certificate::from_pem(&certificate).unwrap();
+        assert_eq!(parsed.key.public_key(), certificate.spki());
+        assert_eq!(PrivateKey::parse_pem(&text, Some(b"wrong")).unwrap_err(), PrivateKeyError::WrongPassword);
+    }
+    for (key, line) in [("ssh_host_ca_key", "ssh_host_ca_key.pub"), ("ssh_user_ca_key", "ssh_user_ca_key.pub")] {
+        let parsed = PrivateKey::parse_pem(&openssl.read(&format!("secrets/{key}")), Some(PASSWORD)).unwrap();
+        let theirs = String::from_utf8(openssl.read(&format!("certs/{line}"))).unwrap();
+        let ours = crate::ssh::public_key_line(parsed.key.public_key(), "").unwrap();
+        assert_eq!(ours.trim_end(), theirs.trim_end());
     }
 }
 
