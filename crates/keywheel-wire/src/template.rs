@@ -68,9 +68,6 @@ pub enum RenderError {
     /// What it made describes no certificate.
     #[error("the template makes no valid certificate")]
     Description(#[source] DescriptionError),
-    /// The template's data is not a JSON object.
-    #[error("the template's data is not a JSON object")]
-    Data(#[source] serde_json::Error),
 }
 
 /// Runs a template and reads what it made.

@@ -56,7 +56,7 @@ pub(super) fn describe(
 fn not_rendered(provisioner: &str, error: RenderError) -> AuthorityError {
     match error {
         RenderError::Refused(message) => AuthorityError::Malformed(message),
-        RenderError::TooLong | RenderError::Parse(_) | RenderError::Data(_) => broken("running the template", error),
+        RenderError::TooLong | RenderError::Parse(_) => broken("running the template", error),
         error => {
             tracing::warn!(provisioner, error = chain(&error), "the template does not accept a request");
             AuthorityError::Malformed("error applying certificate template".to_owned())
