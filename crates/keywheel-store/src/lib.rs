@@ -3,7 +3,7 @@
 //! [`Store`] is the way in. Each of its methods is one transaction, and what a method has answered survives a power cut.
 //! Both databases run the same statements through one session type; what differs is how transactions share the
 //! database: on SQLite one writer commits the requests that have arrived together, on PostgreSQL each request has its
-//! own transaction and locks the rows that it judges by.
+//! own transaction and locks the keys and serial numbers that it judges by.
 
 mod backup;
 mod certificate;

@@ -116,23 +116,29 @@ impl Session<'_> {
         .map_err(|error| StoreError::from_driver("writing", error))
     }
 
-    /// Keeps other nodes from changing what is known about this certificate until the end of the transaction.
+    /// Keeps other nodes from changing what is known about this certificate until the end of the transaction, whether
+    /// this store has it or not.
     ///
     /// Where several are locked, the older of a line comes first. SQLite has one writer at a time and needs no lock.
     pub(crate) async fn lock_certificate(&mut self, serial: &Serial) -> Result<(), StoreError> {
-        if let Self::Postgres(_) = self {
-            self.rows("SELECT 1 FROM certificates WHERE serial = $1 FOR UPDATE", &[Value::Blob(serial.as_bytes())])
-                .await?;
+        // Where two numbers end alike, one waits for the other without need; that does no harm.
+        let mut end = [0; 8];
+        for (to, from) in end.iter_mut().rev().zip(serial.as_bytes().iter().rev()) {
+            *to = *from;
         }
-        Ok(())
+        self.lock(i64::from_be_bytes(end)).await
     }
 
     /// Keeps other nodes from certifying this key until the end of the transaction. Comes before any certificate's lock.
     pub(crate) async fn lock_key(&mut self, key: &KeyDigest) -> Result<(), StoreError> {
+        let mut start = [0; 8];
+        start.copy_from_slice(&key.as_bytes()[..8]);
+        self.lock(i64::from_be_bytes(start)).await
+    }
+
+    async fn lock(&mut self, number: i64) -> Result<(), StoreError> {
         if let Self::Postgres(_) = self {
-            let mut start = [0; 8];
-            start.copy_from_slice(&key.as_bytes()[..8]);
-            self.rows("SELECT pg_advisory_xact_lock($1)", &[Value::Int(i64::from_be_bytes(start))]).await?;
+            self.rows("SELECT pg_advisory_xact_lock($1)", &[Value::Int(number)]).await?;
         }
         Ok(())
     }

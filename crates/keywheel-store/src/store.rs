@@ -55,7 +55,7 @@ pub struct Store {
 }
 
 pub(crate) enum Database {
-    Sqlite(SqliteStore),
+    Sqlite(Box<SqliteStore>),
     Postgres(PostgresStore),
 }
 
@@ -70,7 +70,7 @@ impl Store {
         let (database, found) = match address(url)? {
             Address::Sqlite(path) => {
                 let (store, found) = SqliteStore::open(&path, mode).await?;
-                (Database::Sqlite(store), found)
+                (Database::Sqlite(Box::new(store)), found)
             }
             Address::Postgres(options) => {
                 let (store, found) = PostgresStore::open(*options, mode).await?;

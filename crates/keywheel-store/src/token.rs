@@ -9,7 +9,7 @@ use crate::session::{Session, Value, micros};
 /// A one-time token that is to be used up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenUse {
-    /// What makes it the same token: its `jti`, or the digest of the whole token.
+    /// What makes it the same token. Give a digest (of its `jti`, or of the whole token): PostgreSQL's index takes no long text.
     pub token: String,
     /// From when on it is refused for its age anyway, leeway included; until then it is remembered.
     pub expires_at: Timestamp,

@@ -11,6 +11,8 @@ on_each_database! {
     a_rekey_cut_off_before_its_signature_is_answered_with_what_was_recorded
     the_same_rekey_at_once_on_two_nodes_makes_one_certificate
     two_certificates_cannot_get_the_same_new_key_at_once
+    of_many_new_keys_asked_for_at_once_one_lives
+    a_successor_is_either_seen_or_revoked_never_both
     a_key_that_was_certified_before_is_refused
     a_line_is_remembered_from_its_first_certificate
     the_first_use_of_a_successor_revokes_its_predecessor
@@ -98,6 +100,53 @@ async fn two_certificates_cannot_get_the_same_new_key_at_once(world: World) {
         let outcomes = [left.unwrap(), right.unwrap()];
         let refused = RekeyOutcome::Refused(RekeyRefusal::KeyCertifiedBefore);
         assert!(outcomes.contains(&RekeyOutcome::Recorded) && outcomes.contains(&refused), "{outcomes:?}");
+    }
+}
+
+async fn of_many_new_keys_asked_for_at_once_one_lives(world: World) {
+    let nodes = [world.open().await, world.open().await];
+    for round in 0..5u64 {
+        let (old, old_key) = (round + 1, 200 + round as u8);
+        // The others were issued before this store was made.
+        if round % 2 == 0 {
+            issue(&nodes[0], old, old_key).await;
+        }
+        let mut attempts = Vec::new();
+        for (place, node) in nodes.iter().cycle().take(8).enumerate() {
+            let node = node.clone();
+            let request = rekey((old, old_key), (1000 * (round + 1) + place as u64, round as u8 * 8 + place as u8));
+            attempts.push(tokio::spawn(async move { node.record_rekey(request).await.unwrap() }));
+        }
+        for attempt in attempts {
+            assert_eq!(attempt.await.unwrap(), RekeyOutcome::Recorded);
+        }
+        let mut living = 0;
+        for place in 0..8 {
+            living += usize::from(reason(&nodes[1], 1000 * (round + 1) + place).await.is_none());
+        }
+        assert_eq!(living, 1);
+    }
+}
+
+async fn a_successor_is_either_seen_or_revoked_never_both(world: World) {
+    let nodes = [world.open().await, world.open().await];
+    for round in 0..20u8 {
+        let (old, first, second) = (u64::from(round) + 1, u64::from(round) + 1001, u64::from(round) + 2001);
+        let (old_key, first_key, second_key) = (round * 3 + 1, round * 3 + 2, round * 3 + 3);
+        issue(&nodes[0], old, old_key).await;
+        rekeyed(&nodes[0], (old, old_key), (first, first_key)).await;
+        let (seen, again) = tokio::join!(
+            nodes[0].mark_seen(serial(first), at(110)),
+            nodes[1].record_rekey(rekey((old, old_key), (second, second_key))),
+        );
+        let first_revoked = reason(&nodes[0], first).await.is_some();
+        if seen.unwrap() {
+            // Its first use revoked the old one, which then asked in vain.
+            let refused = RekeyRefusal::Revoked { reason: ReasonCode::Superseded };
+            assert_eq!((again.unwrap(), first_revoked), (RekeyOutcome::Refused(refused), false));
+        } else {
+            assert_eq!((again.unwrap(), first_revoked), (RekeyOutcome::Recorded, true));
+        }
     }
 }
 
