@@ -15,3 +15,6 @@ pub mod renew;
 pub mod revoke;
 pub mod sign;
 pub mod token;
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,5 @@
 //! An authority that is opened in this process (`--offline`), asked in the same words as one over HTTPS.
 
-use std::sync::Arc;
-
 use jiff::Timestamp;
 use keywheel_wire::x509::certificate::Certificate;
 use keywheel_wire::x509::chain::{self, Usage};
@@ -16,7 +14,7 @@ const MAX_PROVISIONERS: usize = 10_000;
 
 impl LocalAuthority {
     /// Plugs an open authority in.
-    pub fn from_authority(authority: Arc<Authority>) -> Self {
+    pub fn from_authority(authority: Authority) -> Self {
         let name = authority.dns_names().into_iter().next().unwrap_or_else(|| "localhost".to_owned());
         let provisioners = authority.provisioners("", MAX_PROVISIONERS).provisioners;
         let root = authority.roots().first().and_then(|root| Certificate::from_der(root).ok());
@@ -29,7 +27,7 @@ impl LocalAuthority {
     }
 }
 
-fn answer(authority: Arc<Authority>, request: LocalRequest) -> LocalAnswer {
+fn answer(authority: Authority, request: LocalRequest) -> LocalAnswer {
     Box::pin(async move {
         let now = Timestamp::now();
         let chain = match request {

@@ -175,7 +175,7 @@ pub async fn check(options: &RekeyOptions, now: Timestamp) -> Result<RekeyPlan, 
         (_, _) if finished => Start::Finished,
         (_, Gate::NotYet { remaining }) => Start::NotYet(remaining),
         (Recovered::Pending(pending), Gate::Due) => {
-            resume(options, &pair, pending, old, given.as_ref(), kind).map_or(Start::Afresh, |request| {
+            resume(options, &pair, *pending, old, given.as_ref(), kind).map_or(Start::Afresh, |request| {
                 notes.push(
                     "went on with the key and the request of an earlier run that got no answer; an authority that keeps \
                      no memory of rekeys may have issued twice, the newest certificate is the one in place"

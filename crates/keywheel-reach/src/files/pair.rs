@@ -67,7 +67,7 @@ pub enum Recovered {
     /// A beginning; nothing had been asked, it was removed.
     Undone,
     /// A request without an answer.
-    Pending(Pending),
+    Pending(Box<Pending>),
     /// A certificate and its key, now in their places.
     Finished,
     /// Something that does not fit the files any more; it was put aside here.
@@ -192,7 +192,7 @@ impl Pair {
         };
         let pending = Pending { intent, journal };
         match pending.judge()? {
-            Recovery::Resume => Ok(Recovered::Pending(pending)),
+            Recovery::Resume => Ok(Recovered::Pending(Box::new(pending))),
             Recovery::Nothing | Recovery::Discard(DiscardReason::NeverRequested) => {
                 self.discard()?;
                 Ok(Recovered::Undone)
