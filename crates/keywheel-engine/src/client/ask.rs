@@ -120,6 +120,12 @@ impl Asker<'_> {
                      proxy that ends TLS use '--mtls=false'"
                         .to_owned(),
                 )
+            } else if !self.mtls && hint.is_some() {
+                Some(
+                    "this authority takes no token here (a step-ca takes one for a renewal only): use '--mtls=true' \
+                     and a way to it without a proxy that ends TLS"
+                        .to_owned(),
+                )
             } else {
                 hint.take()
             };
