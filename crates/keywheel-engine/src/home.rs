@@ -190,3 +190,129 @@ fn check(options: &InitOptions) -> Result<(), InitError> {
 fn port(address: &str) -> Option<u16> {
     address.rsplit_once(':').and_then(|(_, port)| port.parse().ok())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+    use std::process::Command;
+
+    use keywheel_wire::step::ca_json::CaJson;
+    use keywheel_wire::x509::certificate::Certificate;
+
+    fn options(home: &Path) -> InitOptions {
+        InitOptions {
+            home: home.to_owned(),
+            name: "Lab".into(),
+            dns_names: vec!["ca.lab".into(), "::1".into()],
+            address: ":9443".into(),
+            ca_url: None,
+            provisioner: "admin@lab".into(),
+            password: Zeroizing::new(b"secret".to_vec()),
+            provisioner_password: Some(Zeroizing::new(b"other".to_vec())),
+            key_kind: KeyKind::EcP256,
+            ssh: true,
+            database: None,
+            force: false,
+            made_by_up: false,
+        }
+    }
+
+    fn mode(path: &Path) -> u32 {
+        std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn a_new_home_has_the_reference_layout_and_its_keys_open_with_their_passwords() {
+        let place = tempfile::tempdir().unwrap();
+        let home = place.path().join("step");
+        let report = init(&options(&home), Timestamp::now()).unwrap();
+        assert_eq!(report.ca_url, "https://ca.lab:9443");
+        for folder in ["", "certs", "secrets", "config", "db"] {
+            assert_eq!(mode(&home.join(folder)), 0o700, "{folder}");
+        }
+        for file in [&report.root, &report.root_key, &report.intermediate, &report.intermediate_key] {
+            assert_eq!(mode(file), 0o600);
+        }
+        assert_eq!(mode(&report.ca_json), 0o644);
+        assert_eq!(mode(&report.defaults_json), 0o644);
+
+        let root = Certificate::from_pem(&std::fs::read(&report.root).unwrap()).unwrap();
+        assert_eq!(root.digest().to_string(), report.fingerprint);
+        assert_eq!(root.subject().to_string(), "CN=Lab Root CA,O=Lab");
+        assert_eq!(root.parts().basic_constraints().unwrap().unwrap().path_len, Some(1));
+        let defaults = std::fs::read_to_string(&report.defaults_json).unwrap();
+        assert!(defaults.contains(&format!("\t\"fingerprint\": \"{}\"", report.fingerprint)), "{defaults}");
+        let config = CaJson::parse(&std::fs::read_to_string(&report.ca_json).unwrap()).unwrap();
+        config.validate().unwrap();
+        assert_eq!(config.settings().unwrap().dns_names, ["ca.lab", "::1"]);
+        assert_eq!(config.provisioners().unwrap().len(), 2);
+        let (host, _) = report.ssh.unwrap();
+        assert!(std::fs::read_to_string(host).unwrap().starts_with("ecdsa-sha2-nistp256 "));
+
+        let openssl = |arguments: &[&str]| {
+            let output = Command::new("openssl").args(arguments).output().unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            output.stdout
+        };
+        let (root, key) = (report.root.to_str().unwrap(), report.intermediate_key.to_str().unwrap());
+        let intermediate = report.intermediate.to_str().unwrap();
+        openssl(&["verify", "-x509_strict", "-CAfile", root, intermediate]);
+        let public = openssl(&["pkey", "-in", key, "-passin", "pass:secret", "-pubout"]);
+        assert_eq!(openssl(&["x509", "-in", intermediate, "-noout", "-pubkey"]), public);
+    }
+
+    #[test]
+    fn a_home_is_not_made_over_another() {
+        let place = tempfile::tempdir().unwrap();
+        let options = options(place.path());
+        let first = init(&options, Timestamp::now()).unwrap();
+        let before = std::fs::read(&first.root).unwrap();
+        assert!(matches!(init(&options, Timestamp::now()), Err(InitError::Exists { .. })));
+        assert_eq!(std::fs::read(&first.root).unwrap(), before);
+        let forced = InitOptions { force: true, ..options };
+        assert_ne!(init(&forced, Timestamp::now()).unwrap().fingerprint, first.fingerprint);
+    }
+
+    #[test]
+    fn every_kind_of_ca_key_makes_a_chain() {
+        for kind in [KeyKind::EcP384, KeyKind::Ed25519, KeyKind::Rsa(2048)] {
+            ceremony::pair("Lab", kind, Timestamp::now()).unwrap();
+        }
+    }
+
+    #[test]
+    fn wrong_options_write_nothing() {
+        let place = tempfile::tempdir().unwrap();
+        let home = place.path().join("step");
+        let wrong = [
+            InitOptions { name: " ".into(), ..options(&home) },
+            InitOptions { name: "x".repeat(60), ..options(&home) },
+            InitOptions { dns_names: Vec::new(), ..options(&home) },
+            InitOptions { address: "nowhere".into(), ..options(&home) },
+            InitOptions { provisioner: String::new(), ..options(&home) },
+            InitOptions { password: Zeroizing::new(Vec::new()), ..options(&home) },
+            InitOptions { database: Some("mysql://x".into()), ..options(&home) },
+        ];
+        for options in &wrong {
+            assert!(matches!(init(options, Timestamp::now()), Err(InitError::Invalid(_))));
+            assert!(!home.exists());
+        }
+    }
+
+    #[test]
+    fn up_serves_only_homes_that_it_made_and_begins_again_where_a_crash_cut_it() {
+        let place = tempfile::tempdir().unwrap();
+        let (fresh, ours, foreign) = (place.path().join("a"), place.path().join("b"), place.path().join("c"));
+        assert_eq!(first_use(&fresh).unwrap(), FirstUse::Fresh);
+        let made_by_up = InitOptions { made_by_up: true, ..options(&ours) };
+        let report = init(&made_by_up, Timestamp::now()).unwrap();
+        assert_eq!(first_use(&ours).unwrap(), FirstUse::Ours);
+        init(&options(&foreign), Timestamp::now()).unwrap();
+        assert_eq!(first_use(&foreign).unwrap(), FirstUse::Foreign);
+        std::fs::remove_file(report.ca_json).unwrap();
+        assert_eq!(first_use(&ours).unwrap(), FirstUse::Fresh);
+        init(&made_by_up, Timestamp::now()).unwrap();
+        assert_eq!(first_use(&ours).unwrap(), FirstUse::Ours);
+    }
+}

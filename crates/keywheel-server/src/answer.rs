@@ -6,7 +6,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use keywheel_engine::authority::AuthorityError;
 use keywheel_wire::step::error::ApiError;
-use keywheel_wire::step::messages::encode_line;
+use keywheel_wire::step::messages::{ErrorResponse, encode_line};
 use serde::Serialize;
 
 /// A failure on its way to the client.
@@ -64,6 +64,11 @@ impl IntoResponse for Failure {
         }
         response
     }
+}
+
+/// A failure that the reference has no words for.
+pub(crate) fn plain(status: StatusCode, message: &str) -> Response {
+    json(status, &ErrorResponse { status: status.as_u16(), message: message.to_owned() })
 }
 
 /// A JSON answer.

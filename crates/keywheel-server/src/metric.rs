@@ -41,9 +41,16 @@ pub(crate) fn router(handle: PrometheusHandle) -> Router {
 
 fn describe() {
     metrics::describe_counter!("keywheel_requests_total", "Requests by route and status");
-    metrics::describe_histogram!("keywheel_request_seconds", metrics::Unit::Seconds, "Time to answer a request, by route");
+    metrics::describe_histogram!(
+        "keywheel_request_seconds",
+        metrics::Unit::Seconds,
+        "Time to answer a request, by route"
+    );
     metrics::describe_counter!("keywheel_tls_handshake_failures_total", "TLS handshakes that failed");
     metrics::describe_counter!("keywheel_certificates_total", "Certificates issued, by what asked for them");
     metrics::describe_counter!("keywheel_revocations_total", "Certificates revoked, by what asked for it");
-    metrics::describe_gauge!("keywheel_server_certificate_not_after_seconds", "End of the server's own certificate, Unix time");
+    metrics::describe_gauge!(
+        "keywheel_server_certificate_not_after_seconds",
+        "End of the server's own certificate, Unix time"
+    );
 }

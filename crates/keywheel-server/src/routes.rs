@@ -9,21 +9,24 @@ use axum::extract::{DefaultBodyLimit, MatchedPath, Path, Query, Request, State};
 use axum::http::header::{AUTHORIZATION, CONTENT_DISPOSITION, EXPIRES};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use axum::middleware::{Next, from_fn_with_state};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::routing::{get, post};
 use axum::{Extension, Router};
 use jiff::Timestamp;
 use keywheel_engine::authority::{Authority, Caller, Issued, RevokeRequest, Revoker, SignRequest};
 use keywheel_wire::pem;
-use keywheel_wire::x509::request as certificate_request;
 use keywheel_wire::step::error::ApiError;
-use keywheel_wire::step::messages::{self, CertificatesResponse, EncryptedKeyResponse, ProvisionersResponse, RootResponse, SignResponse, StatusResponse, VersionResponse};
+use keywheel_wire::step::messages::{
+    self, CertificatesResponse, EncryptedKeyResponse, ProvisionersResponse, RootResponse, SignResponse, StatusResponse,
+    VersionResponse,
+};
+use keywheel_wire::x509::request as certificate_request;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tracing::Instrument;
 
 use crate::accept::Peer;
-use crate::answer::{Failure, json, with_type};
+use crate::answer::{Failure, json, plain, with_type};
 use crate::{Limits, request_id};
 
 /// What every route knows.
@@ -99,9 +102,14 @@ async fn accompany(State(app): State<App>, request: Request, next: Next) -> Resp
         next.run(request).await
     };
     let work = work.instrument(span.clone());
-    let mut response = match tokio::time::timeout(app.limits.request, work).await {
+    let response = match tokio::time::timeout(app.limits.request, work).await {
         Ok(response) => response,
-        Err(_) => StatusCode::REQUEST_TIMEOUT.into_response(),
+        Err(_) => plain(StatusCode::REQUEST_TIMEOUT, "The request took too long."),
+    };
+    // Whatever refuses a body as too large does so in plain text.
+    let mut response = match response.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => plain(StatusCode::PAYLOAD_TOO_LARGE, "The request body is too large."),
+        _ => response,
     };
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(request_id::HEADER, value);
@@ -110,7 +118,9 @@ async fn accompany(State(app): State<App>, request: Request, next: Next) -> Resp
     let elapsed = started.elapsed();
     metrics::counter!("keywheel_requests_total", "route" => route.clone(), "status" => status.to_string()).increment(1);
     metrics::histogram!("keywheel_request_seconds", "route" => route).record(elapsed.as_secs_f64());
-    span.in_scope(|| tracing::info!(status, micros = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX), "answered"));
+    span.in_scope(|| {
+        tracing::info!(status, micros = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX), "answered")
+    });
     response
 }
 
@@ -221,7 +231,12 @@ async fn revoke(State(app): State<App>, peer: Option<Extension<Peer>>, body: Byt
         (_, Some(Extension(peer))) => ("certificate", Revoker::Tls(peer.chain.to_vec())),
         _ => ("certificate", Revoker::Tls(Vec::new())),
     };
-    let request = RevokeRequest { serial: body.serial, reason_code: body.reason_code, reason: body.reason, passive: body.passive };
+    let request = RevokeRequest {
+        serial: body.serial,
+        reason_code: body.reason_code,
+        reason: body.reason,
+        passive: body.passive,
+    };
     app.authority.revoke(revoker, request, Timestamp::now()).await?;
     metrics::counter!("keywheel_revocations_total", "by" => how).increment(1);
     Ok(json(StatusCode::OK, &StatusResponse::ok()))

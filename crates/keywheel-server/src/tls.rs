@@ -8,9 +8,13 @@ use keywheel_engine::authority::{Authority, ServerIdentity};
 use keywheel_wire::x509::certificate::Certificate;
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, SignatureVerificationAlgorithm, TrustAnchor, UnixTime};
+use rustls::pki_types::{
+    CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, SignatureVerificationAlgorithm, TrustAnchor, UnixTime,
+};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme, SupportedProtocolVersion};
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme, SupportedProtocolVersion,
+};
 use tokio::sync::watch;
 
 use crate::ServeError;
@@ -61,7 +65,10 @@ impl Tls {
                 }
                 Err(error) => {
                     let error = crate::answer::chain(error.as_ref());
-                    tracing::error!(error, "the server's own certificate could not be replaced; the old one stays, next try in 30 s");
+                    tracing::error!(
+                        error,
+                        "the server's own certificate could not be replaced; the old one stays, next try in 30 s"
+                    );
                 }
             }
         }
@@ -76,7 +83,10 @@ async fn make(authority: &Authority) -> Result<Current, Box<dyn std::error::Erro
     Ok(Current { config: Arc::new(config(authority, &identity)?), replace_at })
 }
 
-fn config(authority: &Authority, identity: &ServerIdentity) -> Result<ServerConfig, Box<dyn std::error::Error + Send + Sync>> {
+fn config(
+    authority: &Authority,
+    identity: &ServerIdentity,
+) -> Result<ServerConfig, Box<dyn std::error::Error + Send + Sync>> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let verifier = ClientVerifier::new(authority, &provider)?;
     let chain = identity.chain.iter().map(|der| CertificateDer::from(der.clone())).collect();
@@ -85,6 +95,8 @@ fn config(authority: &Authority, identity: &ServerIdentity) -> Result<ServerConf
         .with_protocol_versions(versions(authority))?
         .with_client_cert_verifier(Arc::new(verifier))
         .with_single_cert(chain, key)?;
+    // Clients of this API come once a day: one ticket is enough.
+    config.send_tls13_tickets = 1;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
 }

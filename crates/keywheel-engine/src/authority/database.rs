@@ -26,7 +26,9 @@ pub(super) async fn open(options: &AuthorityOptions, settings: &Settings) -> Res
         && !folder.as_os_str().is_empty()
         && !folder.exists()
     {
-        let made = std::os::unix::fs::DirBuilderExt::mode(&mut std::fs::DirBuilder::new(), 0o700).recursive(true).create(folder);
+        let made = std::os::unix::fs::DirBuilderExt::mode(&mut std::fs::DirBuilder::new(), 0o700)
+            .recursive(true)
+            .create(folder);
         made.map_err(|source| OpenError::Store(Box::new(source)))?;
     }
     Store::open(&url, OpenMode::Create).await.map_err(|error| OpenError::Store(Box::new(error)))
@@ -35,7 +37,11 @@ pub(super) async fn open(options: &AuthorityOptions, settings: &Settings) -> Res
 /// The database of a home whose `ca.json` names none.
 fn default_url(config_file: &Path) -> String {
     let config = config_file.parent().unwrap_or(Path::new("."));
-    let home = if config.file_name().is_some_and(|name| name == "config") { config.parent().unwrap_or(config) } else { config };
+    let home = if config.file_name().is_some_and(|name| name == "config") {
+        config.parent().unwrap_or(config)
+    } else {
+        config
+    };
     format!("sqlite:{}", home.join("db").join("keywheel.db").display())
 }
 
@@ -43,6 +49,10 @@ fn default_url(config_file: &Path) -> String {
 async fn exists(url: &str) -> bool {
     match url.strip_prefix("sqlite:") {
         Some(path) => Path::new(path).exists(),
-        None => Store::open(url, OpenMode::Current).await.is_ok(),
+        None => match Store::open(url, OpenMode::Current).await {
+            Ok(_) => true,
+            // Whoever opens it next says better what is wrong than that it is not there.
+            Err(error) => error.is_retryable(),
+        },
     }
 }

@@ -1,24 +1,24 @@
 //! From what was authorised to the certificate that a template describes, and from the description to its parts.
 
+use keywheel_core::key_strength::{Curve, PublicKeyFacts};
 use keywheel_core::lint::Role;
+use keywheel_wire::private_key::KeyKind;
+use keywheel_wire::signer;
 use keywheel_wire::step::ca_json::SubjectDefaults;
 use keywheel_wire::template::{
     self, AuthorizationCertificate, CertificateDescription, ExtensionInput, KeyUsageFlag, NameInput, PublicKeyInput,
     RenderError, RequestInput, San, TemplateInput,
 };
-use keywheel_core::key_strength::{Curve, PublicKeyFacts};
-use keywheel_wire::signer;
-use keywheel_wire::private_key::KeyKind;
 use keywheel_wire::x509::certificate::Certificate;
 use keywheel_wire::x509::extension::alt_name::{self, GeneralName};
 use keywheel_wire::x509::extension::constraints::BasicConstraints;
 use keywheel_wire::x509::extension::provisioner::ProvisionerExtension;
 use keywheel_wire::x509::extension::usage::{self, KeyUsage};
 use keywheel_wire::x509::extension::{Extension, crl_distribution, key_identifier};
+use keywheel_wire::x509::facts;
 use keywheel_wire::x509::name::{Name, NameParts};
 use keywheel_wire::x509::oid::{self, Oid};
 use keywheel_wire::x509::request::Request;
-use keywheel_wire::x509::facts;
 use serde_json::Value;
 
 use super::carry_over::authority_key_identifier;
@@ -47,7 +47,8 @@ pub(super) fn describe(
     let entry = &authorized.entry;
     let input = input(authorized, request, sans, user);
     let text = entry.template.as_deref().unwrap_or(template::DEFAULT_LEAF);
-    let mut description = template::render(text, &input).map_err(|error| not_rendered(&entry.provisioner.name, error))?;
+    let mut description =
+        template::render(text, &input).map_err(|error| not_rendered(&entry.provisioner.name, error))?;
     fill(&mut description.subject, defaults);
     parts(&description, entry, request.spki(), issuer)
 }
@@ -74,7 +75,13 @@ fn input(authorized: &Authorized, request: &Request, sans: &[String], user: Opti
         request: request_input(request),
         authorization_certificate: authorized.chain.first().map(crt),
         authorization_chain: authorized.chain.iter().map(crt).collect(),
-        provisioner_data: authorized.entry.template_data.as_ref().and_then(Value::as_object).cloned().unwrap_or_default(),
+        provisioner_data: authorized
+            .entry
+            .template_data
+            .as_ref()
+            .and_then(Value::as_object)
+            .cloned()
+            .unwrap_or_default(),
     }
 }
 
@@ -111,8 +118,15 @@ fn authorization(certificate: &Certificate) -> AuthorizationCertificate {
 
 fn name_input(name: &Name) -> NameInput {
     let known = [
-        &oid::COUNTRY, &oid::ORGANIZATION, &oid::ORGANIZATIONAL_UNIT, &oid::LOCALITY, &oid::STATE, &oid::STREET,
-        &oid::POSTAL_CODE, &oid::SERIAL_NUMBER, &oid::COMMON_NAME,
+        &oid::COUNTRY,
+        &oid::ORGANIZATION,
+        &oid::ORGANIZATIONAL_UNIT,
+        &oid::LOCALITY,
+        &oid::STATE,
+        &oid::STREET,
+        &oid::POSTAL_CODE,
+        &oid::SERIAL_NUMBER,
+        &oid::COMMON_NAME,
     ];
     let extra = name.attributes().into_iter().filter(|attribute| !known.contains(&&attribute.oid));
     NameInput {
@@ -130,7 +144,11 @@ fn name_input(name: &Name) -> NameInput {
 }
 
 fn extension_input(extension: &Extension) -> ExtensionInput {
-    ExtensionInput { id: extension.oid().to_string(), critical: extension.critical(), value: extension.value().to_vec() }
+    ExtensionInput {
+        id: extension.oid().to_string(),
+        critical: extension.critical(),
+        value: extension.value().to_vec(),
+    }
 }
 
 fn public_key_input(spki: &[u8]) -> PublicKeyInput {
@@ -170,7 +188,8 @@ fn fill(subject: &mut NameInput, defaults: &SubjectDefaults) {
             list.extend(default.clone());
         }
     }
-    let texts = [(&mut subject.serial_number, &defaults.serial_number), (&mut subject.common_name, &defaults.common_name)];
+    let texts =
+        [(&mut subject.serial_number, &defaults.serial_number), (&mut subject.common_name, &defaults.common_name)];
     for (text, default) in texts {
         if text.is_empty() {
             text.clone_from(default.as_ref().unwrap_or(&String::new()));

@@ -71,7 +71,8 @@ impl Draft {
         self.tbs.serial = Serial::from_random(random);
         let tbs = self.tbs.build().map_err(|error| AuthorityError::Malformed(error.to_string()))?;
         let parts = TbsCertificate::from_der(&tbs).map_err(|error| AuthorityError::Malformed(error.to_string()))?;
-        let alternative_names = parts.subject_alt_names().map_err(|error| AuthorityError::Malformed(error.to_string()))?;
+        let alternative_names =
+            parts.subject_alt_names().map_err(|error| AuthorityError::Malformed(error.to_string()))?;
         let mut names: Vec<String> = parts.subject().common_name().into_iter().collect();
         for name in alternative_names.iter().filter_map(|name| name.as_text()) {
             if !names.contains(&name) {
@@ -88,11 +89,12 @@ impl Draft {
             issuer: self.issuer.clone(),
             tbs: tbs.clone(),
         };
-        let approved = approve(tbs, self.role, Some(settings.issuer()), self.tbs.scheme).map_err(|error| match error {
-            // The requester chose the names and the key, so that most findings are the requester's to mend.
-            NotApproved::Findings(_) => AuthorityError::Forbidden(error.to_string()),
-            NotApproved::Unreadable(source) => AuthorityError::Malformed(source.to_string()),
-        })?;
+        let approved =
+            approve(tbs, self.role, Some(settings.issuer()), self.tbs.scheme).map_err(|error| match error {
+                // The requester chose the names and the key, so that most findings are the requester's to mend.
+                NotApproved::Findings(_) => AuthorityError::Forbidden(error.to_string()),
+                NotApproved::Unreadable(source) => AuthorityError::Malformed(source.to_string()),
+            })?;
         Ok(Prepared { approved, record })
     }
 }
@@ -172,4 +174,3 @@ pub(super) fn not_stored(error: keywheel_store::StoreError) -> AuthorityError {
 pub(super) fn broken(doing: &'static str, source: impl std::error::Error + Send + Sync + 'static) -> AuthorityError {
     AuthorityError::Broken { doing, source: Box::new(source) }
 }
-

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use keywheel_core::claims::{Claims, EffectiveClaims};
 use keywheel_core::lint::Role;
+use keywheel_core::names;
 use keywheel_core::provisioner::{AfterRekey, type_name};
 use keywheel_core::rekey::RekeyRefusal;
 use keywheel_core::serial::Serial;
@@ -34,8 +35,7 @@ pub(super) async fn rekey(
     let vouched = vouched(store, settings, &old).await?;
     check_key(csr.spki())?;
     // The rules may have changed since the old certificate was issued; the new one obeys those of today.
-    let names = names_of(&old)?;
-    check_names(settings, vouched.entry.as_deref(), &names)?;
+    check_names(settings, vouched.entry.as_deref(), &names_of(&old)?)?;
     for _ in 0..3 {
         let mut draft = successor(settings, &vouched, &old, csr.spki(), now)?;
         let prepared = draft.prepare(settings)?;
@@ -74,7 +74,9 @@ pub(super) async fn renew(
 ) -> Result<Issued, AuthorityError> {
     let (old, token) = identify(settings, caller, None, now)?;
     let vouched = vouched(store, settings, &old).await?;
-    check_names(settings, None, &names_of(&old)?)?;
+    // As in the reference: the policy is not asked again for a key that it has let pass.
+    names::check_constraints(&settings.constraints, &names_of(&old)?)
+        .map_err(|refusal| AuthorityError::Forbidden(refusal.to_string()))?;
     for _ in 0..3 {
         let mut draft = successor(settings, &vouched, &old, old.spki(), now)?;
         let prepared = draft.prepare(settings)?;
@@ -118,7 +120,8 @@ fn identify(
         Caller::Tls(chain) => {
             let missing = || AuthorityError::Malformed("missing client certificate".to_owned());
             let leaf = chain.first().ok_or_else(missing)?;
-            let leaf = Certificate::from_der(leaf).map_err(|error| AuthorityError::NotAuthenticated(error.to_string()))?;
+            let leaf =
+                Certificate::from_der(leaf).map_err(|error| AuthorityError::NotAuthenticated(error.to_string()))?;
             Ok((leaf, None))
         }
         Caller::Token(compact) => {
@@ -147,13 +150,11 @@ async fn vouched(store: &Store, settings: &Settings, old: &Certificate) -> Resul
         return Ok(Vouched { entry: None, claims, after: AfterRekey::OldStays });
     };
     let entry = settings.provisioner_named(&kind, &name, &credential).ok_or_else(|| {
-        AuthorityError::NotAuthenticated(format!("the provisioner {name:?} ({kind}) of the certificate is not there any more"))
+        AuthorityError::NotAuthenticated(format!(
+            "the provisioner {name:?} ({kind}) of the certificate is not there any more"
+        ))
     })?;
-    Ok(Vouched {
-        claims: entry.claims.clone(),
-        after: entry.provisioner.rekey.after,
-        entry: Some(entry.clone()),
-    })
+    Ok(Vouched { claims: entry.claims.clone(), after: entry.provisioner.rekey.after, entry: Some(entry.clone()) })
 }
 
 /// The draft of the certificate that takes the old one's place.
@@ -170,8 +171,8 @@ fn successor(
             validity::ValidityRefusal::IssuerExpired { .. } => broken("choosing the validity", refusal),
             refusal => AuthorityError::Forbidden(refusal.to_string()),
         })?;
-    let extensions = carry_over::extensions(old, issuer, spki)
-        .map_err(|error| AuthorityError::Malformed(error.to_string()))?;
+    let extensions =
+        carry_over::extensions(old, issuer, spki).map_err(|error| AuthorityError::Malformed(error.to_string()))?;
     let tbs = TbsBuilder {
         serial: Serial::from_random([0; 16]),
         scheme: settings.scheme(),

@@ -80,7 +80,10 @@ impl Settings {
         let own_password = config.password.as_ref().map(|text| Zeroizing::new(text.as_bytes().to_vec()));
         let signer = key(Path::new(&config.key), password.or(own_password.as_ref()))?;
         if signer.public_key() != issuer.spki() {
-            return Err(wrong(Path::new(&config.key), format!("it is not the key of the certificate {}", config.certificate)));
+            return Err(wrong(
+                Path::new(&config.key),
+                format!("it is not the key of the certificate {}", config.certificate),
+            ));
         }
 
         let policy = document.policy().map_err(|error| wrong(path, error))?;
@@ -171,7 +174,10 @@ fn certificates<'a>(names: impl Iterator<Item = &'a String>) -> Result<Vec<Certi
     let mut found = Vec::new();
     for name in names {
         let path = file(name);
-        found.extend(Certificate::chain_from_pem(&read(&path)?).map_err(|error| wrong(&path, crate::authority::chain(&error)))?);
+        found.extend(
+            Certificate::chain_from_pem(&read(&path)?)
+                .map_err(|error| wrong(&path, crate::authority::chain(&error)))?,
+        );
     }
     Ok(found)
 }

@@ -28,13 +28,14 @@ pub(super) async fn sign(
     now: Timestamp,
 ) -> Result<Issued, AuthorityError> {
     let csr = read_request(&request.csr)?;
-    let times = ValidityRequest {
-        not_before: requested(&request.not_before)?,
-        not_after: requested(&request.not_after)?,
-    };
+    let times =
+        ValidityRequest { not_before: requested(&request.not_before)?, not_after: requested(&request.not_after)? };
     let authorized = token::authorize(settings, &request.token, Purpose::Sign, now)?;
     if !authorized.claims.confirms(csr.der()) {
         return Err(AuthorityError::NotAuthenticated("the token is bound to another request ('cnf')".to_owned()));
+    }
+    if let Some(voucher) = authorized.chain.first() {
+        note_voucher(store, settings, voucher, now).await?;
     }
     check_key(csr.spki())?;
     let sans = authorised_names(&authorized, &csr)?;
@@ -56,6 +57,24 @@ pub(super) async fn sign(
     };
     let draft = Draft { tbs, role, issuer: Some(recorded(&authorized.entry)) };
     issue::first(store, settings, draft, Some(authorized.one_time), now).await
+}
+
+/// A certificate of our own that vouches (X5C) is in use: it must not be revoked, and retires what it replaced.
+async fn note_voucher(
+    store: &Store,
+    settings: &Settings,
+    voucher: &Certificate,
+    now: Timestamp,
+) -> Result<(), AuthorityError> {
+    let issuer = settings.issuer();
+    // Another CA's serial numbers say nothing to our store.
+    if voucher.issuer() != issuer.subject() || voucher.verify_signed_by(issuer.spki()).is_err() {
+        return Ok(());
+    }
+    if store.revocation(voucher.serial()).await.map_err(issue::not_stored)?.is_some() {
+        return Err(AuthorityError::NotAuthenticated("the certificate in the token was revoked".to_owned()));
+    }
+    store.mark_seen(voucher.serial(), now).await.map_err(issue::not_stored).map(|_| ())
 }
 
 /// Reads a request and checks that who made it holds its key.
@@ -171,11 +190,13 @@ fn validity(
     let voucher = authorized.chain.first().map(Certificate::not_after);
     let end = settings.issuer().not_after();
     let end = voucher.map_or(end, |voucher| end.min(voucher));
-    validity::for_sign(times, now, &authorized.entry.claims, settings.config.backdate, end).map_err(|refusal| match refusal {
-        ValidityRefusal::TooShort { .. } | ValidityRefusal::TooLong { .. } | ValidityRefusal::OutlivesIssuer { .. } => {
-            AuthorityError::Forbidden(refusal.to_string())
+    validity::for_sign(times, now, &authorized.entry.claims, settings.config.backdate, end).map_err(|refusal| {
+        match refusal {
+            ValidityRefusal::TooShort { .. }
+            | ValidityRefusal::TooLong { .. }
+            | ValidityRefusal::OutlivesIssuer { .. } => AuthorityError::Forbidden(refusal.to_string()),
+            ValidityRefusal::IssuerExpired { .. } => broken("choosing the validity", refusal),
+            refusal => AuthorityError::Malformed(refusal.to_string()),
         }
-        ValidityRefusal::IssuerExpired { .. } => broken("choosing the validity", refusal),
-        refusal => AuthorityError::Malformed(refusal.to_string()),
     })
 }

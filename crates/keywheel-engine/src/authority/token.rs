@@ -46,7 +46,8 @@ pub(super) fn authorize(
         }
         ProvisionerKind::X5c { .. } => {
             chain = carried(&token, "x5c")?;
-            let (leaf, rest) = chain.split_first().ok_or_else(|| refused_because("the token carries no certificate"))?;
+            let (leaf, rest) =
+                chain.split_first().ok_or_else(|| refused_because("the token carries no certificate"))?;
             chain::verify(leaf, rest, &entry.roots, now, Usage::ClientAuth).map_err(refused)?;
             signs(leaf)?;
             token.verify(leaf.spki()).map_err(refused)?;
@@ -136,7 +137,8 @@ fn provisioner_of<'a>(settings: &'a Settings, token: &Jws, claims: &Claims) -> R
 }
 
 fn carried(token: &Jws, header: &str) -> Result<Vec<Certificate>, AuthorityError> {
-    let chain = token.certificate_chain(header).ok_or_else(|| refused_because("the token carries no certificate chain"))?;
+    let chain =
+        token.certificate_chain(header).ok_or_else(|| refused_because("the token carries no certificate chain"))?;
     chain.iter().map(|der| Certificate::from_der(der).map_err(refused)).collect()
 }
 

@@ -62,7 +62,8 @@ pub(super) fn pair(name: &str, kind: KeyKind, now: Timestamp) -> Result<Pair, Ce
 }
 
 fn subject(name: &str, what: &str) -> Name {
-    NameParts { organization: vec![name.to_owned()], common_name: format!("{name} {what}"), ..NameParts::default() }.to_name()
+    NameParts { organization: vec![name.to_owned()], common_name: format!("{name} {what}"), ..NameParts::default() }
+        .to_name()
 }
 
 fn certificate(

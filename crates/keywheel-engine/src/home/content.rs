@@ -1,14 +1,14 @@
 //! What the files of a new home hold.
 
-use keywheel_core::provisioner::RekeyPolicy;
 use jiff::Timestamp;
+use keywheel_core::provisioner::RekeyPolicy;
 use keywheel_signer::file_key::FileKey;
 use keywheel_signer::random;
 use keywheel_wire::jose::jwe::{self, Randomness};
 use keywheel_wire::jose::jwk::PrivateJwk;
 use keywheel_wire::private_key::{Encoding, KeyKind};
-use keywheel_wire::ssh;
 use keywheel_wire::signer::Signer;
+use keywheel_wire::ssh;
 use keywheel_wire::step::ca_json::{CaJson, rekey_settings};
 use keywheel_wire::step::defaults_json::DefaultsJson;
 use serde_json::{Map, Value, json};
@@ -91,7 +91,8 @@ fn encrypted(key: &FileKey, options: &InitOptions) -> Result<Zeroizing<String>, 
 fn ssh_keys(options: &InitOptions) -> Result<Ssh, InitError> {
     let generate = || FileKey::generate(KeyKind::EcP256).map_err(|error| make("an SSH key", error));
     let (host, user) = (generate()?, generate()?);
-    let line = |key: &FileKey| ssh::public_key_line(key.public_key(), "").map_err(|error| make("an SSH public key", error));
+    let line =
+        |key: &FileKey| ssh::public_key_line(key.public_key(), "").map_err(|error| make("an SSH public key", error));
     Ok(Ssh {
         host_pub: line(&host)?,
         user_pub: line(&user)?,

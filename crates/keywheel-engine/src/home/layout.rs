@@ -60,7 +60,9 @@ impl Layout {
             self.defaults_json.clone(),
         ];
         if ssh {
-            all.extend([&self.ssh_host_key, &self.ssh_user_key, &self.ssh_host_pub, &self.ssh_user_pub].map(Clone::clone));
+            all.extend(
+                [&self.ssh_host_key, &self.ssh_user_key, &self.ssh_host_pub, &self.ssh_user_pub].map(Clone::clone),
+            );
         }
         all
     }

@@ -1,7 +1,7 @@
 //! Routes that only tell something.
 
-use keywheel_engine::authority::{Authority, AuthorityOptions, OpenError};
 use jiff::Timestamp;
+use keywheel_engine::authority::{Authority, AuthorityOptions, OpenError};
 use keywheel_wire::x509::certificate::Certificate;
 use keywheel_wire::x509::crl::Crl;
 use serde_json::{Value, json};
@@ -59,7 +59,8 @@ async fn provisioners_are_given_page_by_page() {
     .await;
     let first = ca.get("/provisioners").await.json();
     assert_eq!(first["provisioners"].as_array().unwrap().len(), 20);
-    let second = ca.get(&format!("/provisioners?limit=100&cursor={}", first["nextCursor"].as_str().unwrap())).await.json();
+    let second =
+        ca.get(&format!("/provisioners?limit=100&cursor={}", first["nextCursor"].as_str().unwrap())).await.json();
     assert_eq!(second["provisioners"].as_array().unwrap().len(), 5);
     assert_eq!(second["nextCursor"], "");
 }
@@ -93,10 +94,28 @@ async fn the_revocation_list_comes_in_both_forms_and_in_plain_http() {
     assert_eq!(Crl::from_pem(&pem.body).unwrap().der(), list.der());
 
     let client = reqwest::Client::builder().tls_backend_preconfigured(plain()).no_proxy().build().unwrap();
-    for (path, status) in [("/crl", 200), ("/1.0/crl", 200), ("/health", 200), ("/roots.pem", 200), ("/sign", 404), ("/provisioners", 404)] {
+    for (path, status) in [
+        ("/crl", 200),
+        ("/1.0/crl", 200),
+        ("/health", 200),
+        ("/roots.pem", 200),
+        ("/sign", 404),
+        ("/provisioners", 404),
+    ] {
         let answer = reply(client.get(format!("{}{path}", ca.insecure_url))).await;
         assert_eq!(answer.status, status, "{path}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_count_requests_by_route_and_status() {
+    let ca = Ca::start().await;
+    ca.get("/1.0/root/00").await;
+    let client = reqwest::Client::builder().tls_backend_preconfigured(plain()).no_proxy().build().unwrap();
+    let text = reply(client.get(&ca.metrics_url)).await.text();
+    assert!(text.contains("keywheel_requests_total{route=\"/root/{sha}\",status=\"404\"}"), "{text}");
+    assert!(text.contains("keywheel_request_seconds_bucket"), "{text}");
+    assert_eq!(ca.get("/metrics").await.status, 404);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,10 +12,26 @@ async fn bad_bodies_are_the_clients_fault_on_every_route() {
     let holder = ca.holder("svc.local").await;
     let deep = format!("{}{}", "[".repeat(5000), "]".repeat(5000));
     let bodies = [
-        "", " ", "{", "[]", "null", "1", "\"x\"", "{}", "{\"csr\":1}", "{\"csr\":[]}", "{\"csr\":\"\"}", "{\"csr\":\"\\u0000\"}",
+        "",
+        " ",
+        "{",
+        "[]",
+        "null",
+        "1",
+        "\"x\"",
+        "{}",
+        "{\"csr\":1}",
+        "{\"csr\":[]}",
+        "{\"csr\":\"\"}",
+        "{\"csr\":\"\\u0000\"}",
         "{\"csr\":\"-----BEGIN CERTIFICATE REQUEST-----\"}",
         "{\"csr\":\"-----BEGIN CERTIFICATE REQUEST-----\\nMAA=\\n-----END CERTIFICATE REQUEST-----\\n\"}",
-        "{\"ott\":{}}", "{\"serial\":5}", "{\"reasonCode\":\"x\"}", "{\"passive\":\"yes\"}", "\u{fffd}\u{0}", &deep,
+        "{\"ott\":{}}",
+        "{\"serial\":5}",
+        "{\"reasonCode\":\"x\"}",
+        "{\"passive\":\"yes\"}",
+        "\u{fffd}\u{0}",
+        &deep,
     ];
     for route in ["/sign", "/rekey", "/revoke"] {
         for body in bodies {
@@ -29,7 +45,7 @@ async fn bad_bodies_are_the_clients_fault_on_every_route() {
     let huge = "x".repeat(600 * 1024);
     for route in ["/sign", "/rekey", "/revoke"] {
         let answer = reply(ca.client(Some(&holder)).post(format!("{}{route}", ca.url)).body(huge.clone())).await;
-        assert_eq!(answer.status, 413, "{route}");
+        answer.refused(413, "too large");
     }
     assert_eq!(ca.get("/health").await.status, 200);
 }
@@ -43,8 +59,17 @@ async fn bad_tokens_are_not_authenticated_on_every_route() {
     let hmac = format!("eyJhbGciOiJIUzI1NiJ9.{}.{}", parts[1], parts[2]);
     let cut = good[..good.len() - 4].to_owned();
     let tokens = [
-        "x".to_owned(), ".".into(), "..".into(), "a.b.c".into(), none, hmac, cut, format!("{good}."), "e30.e30.e30".into(),
-        format!("{}.{}.", parts[0], parts[1]), "y".repeat(100_000),
+        "x".to_owned(),
+        ".".into(),
+        "..".into(),
+        "a.b.c".into(),
+        none,
+        hmac,
+        cut,
+        format!("{good}."),
+        "e30.e30.e30".into(),
+        format!("{}.{}.", parts[0], parts[1]),
+        "y".repeat(100_000),
     ];
     for token in tokens {
         for (route, body) in [

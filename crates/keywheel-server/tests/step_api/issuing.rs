@@ -1,13 +1,13 @@
 //! First certificates.
 
+use jiff::{SignedDuration, Timestamp};
 use keywheel_signer::file_key::FileKey;
 use keywheel_wire::private_key::KeyKind;
 use keywheel_wire::step::token::{self, Contents, confirmation};
-use keywheel_wire::x509::chain::{self, Usage};
 use keywheel_wire::x509::certificate::Certificate;
+use keywheel_wire::x509::chain::{self, Usage};
 use keywheel_wire::x509::extension::usage::KeyUsage;
 use serde_json::json;
-use jiff::{SignedDuration, Timestamp};
 
 use crate::running::{Ca, csr, csr_der, hex, new_key};
 
@@ -15,7 +15,8 @@ use crate::running::{Ca, csr, csr_der, hex, new_key};
 async fn a_token_gives_a_certificate_once() {
     let ca = Ca::start().await;
     let key = new_key();
-    let token = ca.token("/sign", "svc.local", |contents| contents.sans = Some(vec!["svc.local".into(), "10.0.0.1".into()]));
+    let token =
+        ca.token("/sign", "svc.local", |contents| contents.sans = Some(vec!["svc.local".into(), "10.0.0.1".into()]));
     let body = json!({ "csr": csr(&key, "svc.local"), "ott": token });
     let first = ca.post(None, "/1.0/sign", &body).await;
     let holder = first.holder(key);
@@ -28,7 +29,10 @@ async fn a_token_gives_a_certificate_once() {
     assert_eq!(names, ["svc.local", "10.0.0.1"]);
     assert_eq!(leaf.parts().key_usage().unwrap(), Some(KeyUsage::DIGITAL_SIGNATURE));
     let provisioner = leaf.provisioner().unwrap().unwrap();
-    assert_eq!((provisioner.kind, provisioner.name.as_str(), provisioner.credential_id.as_str()), (1, "admin", ca.kid.as_str()));
+    assert_eq!(
+        (provisioner.kind, provisioner.name.as_str(), provisioner.credential_id.as_str()),
+        (1, "admin", ca.kid.as_str())
+    );
     assert_eq!(leaf.not_after().duration_since(leaf.not_before()), SignedDuration::from_mins(24 * 60 + 1));
     let answer = first.json();
     assert_eq!(answer["certChain"][0], answer["crt"]);
@@ -86,14 +90,20 @@ async fn a_token_is_good_for_what_it_says_only() {
         ca.token("/sign", "svc.local", |contents| contents.not_before = now + SignedDuration::from_mins(2)),
         ca.token("/sign", "", |_| {}),
         ca.token("/sign", "svc.local", |contents| contents.confirmation = Some(confirmation(b"another request"))),
-        token::sign_with_jwk(&Contents::new(&format!("{}/1.0/sign", ca.url), "admin", "svc.local", now), &ca.kid, &other).unwrap(),
+        token::sign_with_jwk(
+            &Contents::new(&format!("{}/1.0/sign", ca.url), "admin", "svc.local", now),
+            &ca.kid,
+            &other,
+        )
+        .unwrap(),
     ];
     for token in tokens {
         let body = json!({ "csr": csr(&new_key(), ""), "ott": token });
         ca.post(None, "/sign", &body).await.refused(401, "lacked necessary authorization");
     }
     let key = new_key();
-    let bound = ca.token("/sign", "svc.local", |contents| contents.confirmation = Some(confirmation(&csr_der(&key, ""))));
+    let bound =
+        ca.token("/sign", "svc.local", |contents| contents.confirmation = Some(confirmation(&csr_der(&key, ""))));
     // ECDSA draws a new number for each signature: only the request that was hashed fits.
     let body = json!({ "csr": csr(&key, ""), "ott": bound });
     ca.post(None, "/sign", &body).await.refused(401, "");
@@ -105,7 +115,10 @@ async fn an_x5c_provisioner_vouches_as_long_as_its_certificate_lives() {
     let ca = Ca::start_with(|config| {
         let root = std::fs::read(config["root"].as_str().unwrap()).unwrap();
         let roots = base64ct::Base64::encode_string(&root);
-        config["authority"]["provisioners"].as_array_mut().unwrap().push(json!({ "type": "X5C", "name": "host", "roots": roots }));
+        config["authority"]["provisioners"]
+            .as_array_mut()
+            .unwrap()
+            .push(json!({ "type": "X5C", "name": "host", "roots": roots }));
     })
     .await;
     let (reply, key) = ca.sign("voucher.local", json!({ "notAfter": "1h" })).await;
@@ -148,7 +161,8 @@ async fn a_template_decides_subject_and_extensions_or_refuses() {
 #[tokio::test(flavor = "multi_thread")]
 async fn names_beyond_the_policies_are_refused() {
     let ca = Ca::start_with(|config| {
-        config["authority"]["policy"] = json!({ "x509": { "allow": { "dns": ["*.local"] }, "deny": { "dns": ["root.local"] } } });
+        config["authority"]["policy"] =
+            json!({ "x509": { "allow": { "dns": ["*.local"] }, "deny": { "dns": ["root.local"] } } });
         config["authority"]["provisioners"][0]["keywheel"]["policy"] = json!({ "deny": { "dns": ["db.local"] } });
     })
     .await;
@@ -161,8 +175,8 @@ async fn names_beyond_the_policies_are_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_server_shows_a_certificate_of_its_own_ca_that_it_recorded() {
     let ca = Ca::start().await;
+    assert_eq!(ca.get("/health").await.status, 200);
     let found = ca.authority.store().find_certificates("Step Online CA", 10, None).await.unwrap();
     assert_eq!(found.len(), 1);
     assert!(found[0].issued_at.is_some());
-
 }

@@ -28,40 +28,41 @@ use zeroize::Zeroizing;
 
 /// A certificate and its key, in the hands of a client.
 #[derive(Clone)]
-pub struct Holder {
-    pub chain: Vec<Vec<u8>>,
-    pub key: Arc<FileKey>,
+pub(crate) struct Holder {
+    pub(crate) chain: Vec<Vec<u8>>,
+    pub(crate) key: Arc<FileKey>,
 }
 
 /// A running CA.
-pub struct Ca {
-    pub url: String,
-    pub insecure_url: String,
-    pub home: PathBuf,
-    pub root: Vec<u8>,
-    pub authority: Authority,
-    pub provisioner_key: Arc<FileKey>,
-    pub kid: String,
+pub(crate) struct Ca {
+    pub(crate) url: String,
+    pub(crate) insecure_url: String,
+    pub(crate) metrics_url: String,
+    pub(crate) home: PathBuf,
+    pub(crate) root: Vec<u8>,
+    pub(crate) authority: Authority,
+    pub(crate) provisioner_key: Arc<FileKey>,
+    pub(crate) kid: String,
     _place: Arc<TempDir>,
     stop: watch::Sender<bool>,
     server: JoinHandle<()>,
 }
 
 /// What came back.
-pub struct Reply {
-    pub status: StatusCode,
-    pub headers: reqwest::header::HeaderMap,
-    pub body: Vec<u8>,
+pub(crate) struct Reply {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: reqwest::header::HeaderMap,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Ca {
     /// A CA as `init` makes it, with a provisioner key that the test knows.
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::start_with(|_| {}).await
     }
 
     /// As [`Ca::start`], with a change to `ca.json`.
-    pub async fn start_with(change: impl FnOnce(&mut Value)) -> Self {
+    pub(crate) async fn start_with(change: impl FnOnce(&mut Value)) -> Self {
         let place = tempfile::tempdir().unwrap();
         let home = place.path().join("home");
         let options = InitOptions {
@@ -102,20 +103,34 @@ impl Ca {
         let http = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("https://127.0.0.1:{}", https.local_addr().unwrap().port());
         let insecure_url = format!("http://127.0.0.1:{}", http.local_addr().unwrap().port());
+        let metrics = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let metrics_url = format!("http://127.0.0.1:{}/metrics", metrics.local_addr().unwrap().port());
         let root = authority.roots().remove(0);
         let (stop, told) = watch::channel(false);
-        let listeners = Listeners { https, http: Some(http), metrics: None };
+        let listeners = Listeners { https, http: Some(http), metrics: Some(metrics) };
         let limits = Limits { drain: Duration::from_secs(2), ..Limits::default() };
         let settings = Settings { version: "0.0.1".into(), limits };
         let server = tokio::spawn({
             let authority = authority.clone();
             async move { serve(authority, listeners, settings, told).await.unwrap() }
         });
-        Self { url, insecure_url, home, root, authority, provisioner_key, kid, _place: place, stop, server }
+        Self {
+            url,
+            insecure_url,
+            metrics_url,
+            home,
+            root,
+            authority,
+            provisioner_key,
+            kid,
+            _place: place,
+            stop,
+            server,
+        }
     }
 
     /// Stops the CA and starts it again on what it left on disk.
-    pub async fn restart(self) -> Self {
+    pub(crate) async fn restart(self) -> Self {
         let Self { home, authority, provisioner_key, kid, _place, stop, server, .. } = self;
         stop.send(true).unwrap();
         server.await.unwrap();
@@ -125,27 +140,27 @@ impl Ca {
     }
 
     /// A client that trusts this CA and shows `holder`'s certificate.
-    pub fn client(&self, holder: Option<&Holder>) -> Client {
+    pub(crate) fn client(&self, holder: Option<&Holder>) -> Client {
         let identity = holder.map(|holder| Identity { chain: holder.chain.clone(), signer: holder.key.clone() });
         let config = client_config(&Trust::Roots(vec![self.root.clone()]), identity.as_ref()).unwrap();
         Client::builder().tls_backend_preconfigured(config).timeout(Duration::from_secs(20)).no_proxy().build().unwrap()
     }
 
-    pub async fn get(&self, path: &str) -> Reply {
+    pub(crate) async fn get(&self, path: &str) -> Reply {
         reply(self.client(None).get(format!("{}{path}", self.url))).await
     }
 
-    pub async fn post(&self, holder: Option<&Holder>, path: &str, body: &Value) -> Reply {
+    pub(crate) async fn post(&self, holder: Option<&Holder>, path: &str, body: &Value) -> Reply {
         reply(self.client(holder).post(format!("{}{path}", self.url)).body(body.to_string())).await
     }
 
-    pub async fn post_with_token(&self, token: &str, path: &str, body: &Value) -> Reply {
+    pub(crate) async fn post_with_token(&self, token: &str, path: &str, body: &Value) -> Reply {
         let request = self.client(None).post(format!("{}{path}", self.url)).body(body.to_string());
         reply(request.header("authorization", format!("Bearer {token}"))).await
     }
 
     /// A one-time token for a route.
-    pub fn token(&self, route: &str, subject: &str, change: impl FnOnce(&mut Contents)) -> String {
+    pub(crate) fn token(&self, route: &str, subject: &str, change: impl FnOnce(&mut Contents)) -> String {
         let mut contents = Contents::new(&format!("{}/1.0{route}", self.url), "admin", subject, Timestamp::now());
         contents.id = Some(hex(&random::bytes::<16>().unwrap()));
         change(&mut contents);
@@ -153,7 +168,7 @@ impl Ca {
     }
 
     /// Asks for a first certificate.
-    pub async fn sign(&self, name: &str, more: Value) -> (Reply, Arc<FileKey>) {
+    pub(crate) async fn sign(&self, name: &str, more: Value) -> (Reply, Arc<FileKey>) {
         let key = Arc::new(FileKey::generate(KeyKind::EcP256).unwrap());
         let token = self.token("/sign", name, |_| {});
         let mut body = json!({ "csr": csr(&key, name), "ott": token });
@@ -162,33 +177,33 @@ impl Ca {
     }
 
     /// A first certificate for a name.
-    pub async fn holder(&self, name: &str) -> Holder {
+    pub(crate) async fn holder(&self, name: &str) -> Holder {
         let (reply, key) = self.sign(name, json!({})).await;
         reply.holder(key)
     }
 
-    pub async fn rekey(&self, holder: &Holder, key: &Arc<FileKey>) -> Reply {
+    pub(crate) async fn rekey(&self, holder: &Holder, key: &Arc<FileKey>) -> Reply {
         self.post(Some(holder), "/rekey", &json!({ "csr": csr(key, "") })).await
     }
 
     /// The shape of a rekey that went well.
-    pub async fn rekeyed(&self, holder: &Holder) -> Holder {
+    pub(crate) async fn rekeyed(&self, holder: &Holder) -> Holder {
         let key = new_key();
         self.rekey(holder, &key).await.holder(key)
     }
 
-    pub async fn is_revoked(&self, holder: &Holder) -> bool {
+    pub(crate) async fn is_revoked(&self, holder: &Holder) -> bool {
         self.authority.store().revocation(holder.leaf().serial()).await.unwrap().is_some()
     }
 }
 
 impl Holder {
-    pub fn leaf(&self) -> Certificate {
+    pub(crate) fn leaf(&self) -> Certificate {
         Certificate::from_der(&self.chain[0]).unwrap()
     }
 
     /// A token that carries this certificate, for a route.
-    pub fn token(&self, ca: &Ca, route: &str, change: impl FnOnce(&mut Contents)) -> String {
+    pub(crate) fn token(&self, ca: &Ca, route: &str, change: impl FnOnce(&mut Contents)) -> String {
         let subject = self.leaf().subject().common_name().unwrap_or_default();
         let audience = format!("{}{route}", ca.url);
         let mut contents = Contents::new(&audience, token::CLIENT_ISSUER, &subject, Timestamp::now());
@@ -199,16 +214,16 @@ impl Holder {
 }
 
 impl Reply {
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("no JSON: {}", self.text()))
     }
 
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
     #[track_caller]
-    pub fn holder(&self, key: Arc<FileKey>) -> Holder {
+    pub(crate) fn holder(&self, key: Arc<FileKey>) -> Holder {
         assert_eq!(self.status, 201, "{}", self.text());
         let body = self.json();
         let chain = body["certChain"].as_array().unwrap().iter();
@@ -219,7 +234,7 @@ impl Reply {
     }
 
     #[track_caller]
-    pub fn refused(&self, status: u16, message: &str) {
+    pub(crate) fn refused(&self, status: u16, message: &str) {
         assert_eq!(self.status, status, "{}", self.text());
         assert_eq!(self.json()["status"], status);
         let told = self.json()["message"].as_str().unwrap().to_owned();
@@ -227,32 +242,32 @@ impl Reply {
     }
 }
 
-pub fn new_key() -> Arc<FileKey> {
+pub(crate) fn new_key() -> Arc<FileKey> {
     Arc::new(FileKey::generate(KeyKind::EcP256).unwrap())
 }
 
 /// A request, PEM; an empty name asks for nothing but the key.
-pub fn csr(key: &FileKey, name: &str) -> String {
+pub(crate) fn csr(key: &FileKey, name: &str) -> String {
     request::to_pem(&csr_der(key, name)).to_string()
 }
 
-pub fn csr_der(key: &FileKey, name: &str) -> Vec<u8> {
+pub(crate) fn csr_der(key: &FileKey, name: &str) -> Vec<u8> {
     let subject = if name.is_empty() { Name::empty() } else { Name::with_common_name(name) };
     request::create(key, &subject, &[]).unwrap()
 }
 
-pub async fn reply(request: reqwest::RequestBuilder) -> Reply {
+pub(crate) async fn reply(request: reqwest::RequestBuilder) -> Reply {
     let response = request.send().await.unwrap();
     let (status, headers) = (response.status(), response.headers().clone());
     Reply { status, headers, body: response.bytes().await.unwrap().to_vec() }
 }
 
-pub fn hex(octets: &[u8]) -> String {
+pub(crate) fn hex(octets: &[u8]) -> String {
     octets.iter().map(|octet| format!("{octet:02x}")).collect()
 }
 
 /// Waits until something holds, at most ten seconds.
-pub async fn eventually<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
+pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
     let until = Timestamp::now() + SignedDuration::from_secs(10);
     while !holds().await {
         assert!(Timestamp::now() < until, "{what}: not within ten seconds");
