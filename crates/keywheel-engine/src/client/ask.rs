@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use keywheel_reach::step_client::CallError;
 use keywheel_reach::tls::Identity;
 use keywheel_signer::random;
@@ -150,6 +150,17 @@ pub(super) fn failed(error: CallError) -> ClientError {
         CallError::Garbled { .. } => ClientError::Garbled(error.into()),
         CallError::Tls(_) => ClientError::Usage(format!("the root certificates cannot be used: {}", deepest(&error))),
         _ => ClientError::Unreachable(error.into()),
+    }
+}
+
+/// How long the authority wants to be left alone, if it said so.
+pub(super) fn wanted_pause(error: &ClientError) -> Option<SignedDuration> {
+    match error {
+        ClientError::Unreachable(cause) => match cause.downcast_ref::<CallError>() {
+            Some(CallError::Busy { retry_after, .. }) => *retry_after,
+            _ => None,
+        },
+        _ => None,
     }
 }
 

@@ -13,12 +13,15 @@ use keywheel_wire::x509::certificate::Certificate;
 use tokio::sync::mpsc;
 
 use super::error::ClientError;
-use super::load;
 use super::rekey::{self, RekeyOptions, RekeyOutcome, RekeyReport};
 use super::renew::{self, RenewOptions};
+use super::{ask, load};
 
 /// The wall clock is looked at this often at least: a suspended machine or a set clock is noticed.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
+
+/// An authority that asks for a longer pause is asked again after this one.
+const LONGEST_PAUSE: SignedDuration = SignedDuration::from_hours(1);
 
 /// What is kept fresh.
 #[derive(Clone)]
@@ -242,6 +245,11 @@ impl Daemon {
         let now = Timestamp::now();
         let seed = rekey::seed().unwrap_or_default();
         self.due = schedule::next_retry(now, self.validity.not_after, self.failures, seed);
+        // An authority that says when to come back is not asked before, within reason.
+        if let Some(pause) = ask::wanted_pause(&error) {
+            let pause = pause.clamp(SignedDuration::ZERO, LONGEST_PAUSE);
+            self.due = self.due.max(now.saturating_add(pause).unwrap_or(self.due));
+        }
         let retry_after = self.due.duration_since(now).max(SignedDuration::ZERO);
         events(Event::Failed { error, attempt: self.failures, retry_after });
     }
