@@ -1,5 +1,9 @@
 //! The step API from outside: a CA in this process, asked over the network.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "what fails here fails the test, and clippy does not see that helpers of tests are tests")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "what fails here fails the test, and clippy does not see that helpers of tests are tests"
+)]
 
 #[path = "step_api/asking.rs"]
 mod asking;
