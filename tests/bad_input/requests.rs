@@ -49,7 +49,8 @@ fn a_request_with_a_key_that_is_too_weak_or_of_no_use_is_refused() {
     let subject = ["-subj", "/CN=a.local", "-addext", "subjectAltName=DNS:a.local"];
     let mut requests = Vec::new();
     for bits in ["512", "1024", "1536", "2040"] {
-        let words = [&["-newkey", &format!("rsa:{bits}")][..], &subject].concat();
+        let kind = format!("rsa:{bits}");
+        let words = [&["-newkey", kind.as_str()][..], &subject].concat();
         requests.push((format!("RSA of {bits} bits"), request(&judge, &words)));
     }
     let words = [&["-newkey", "rsa:2048", "-pkeyopt", "rsa_keygen_pubexp:3"][..], &subject].concat();

@@ -33,8 +33,18 @@ const CALLS: &[&str] = &[
 /// More calls of one kind than any rekey makes.
 const BOUND: usize = 400;
 
-/// Runs a rekey in which the `number`th call of this kind is tampered with; returns what it did and whether it came to that.
-fn tampered(ca: &Ca, call: &str, tampering: &str, number: usize) -> (Done, bool) {
+/// What came of a run in which one call was tampered with.
+enum Came {
+    /// There was no such call any more.
+    NotToIt,
+    /// The call was tampered with.
+    ToIt,
+    /// It was, but it was a call inside the process itself, which no disk can make fail.
+    ToAnInnerOne,
+}
+
+/// Runs a rekey in which the `number`th call of this kind is tampered with.
+fn tampered(ca: &Ca, call: &str, tampering: &str, number: usize) -> (Done, Came) {
     let trace = ca.place.file("trace");
     let inject = format!("inject={call}:{tampering}:when={number}");
     let binary = keywheel().display().to_string();
@@ -45,7 +55,13 @@ fn tampered(ca: &Ca, call: &str, tampering: &str, number: usize) -> (Done, bool)
     words.extend(["ca", "rekey", "--force", "svc.crt", "svc.key"]);
     let done = ca.place.run("strace", &words);
     let seen = std::fs::read_to_string(&trace).unwrap_or_default();
-    (done, seen.contains("(INJECTED)") || seen.contains("killed by SIGKILL"))
+    let came = match seen.lines().find(|line| line.contains("(INJECTED)")) {
+        Some(line) if line.contains("[eventfd]") => Came::ToAnInnerOne,
+        Some(_) => Came::ToIt,
+        None if seen.contains("killed by SIGKILL") => Came::ToIt,
+        None => Came::NotToIt,
+    };
+    (done, came)
 }
 
 /// Nothing on disk is lost: both files are whole, and either they belong together or the next run makes it so.
@@ -81,7 +97,7 @@ fn sweep(tampering: &str, after: impl Fn(&Ca, &str, &Done)) -> usize {
     for call in CALLS {
         for number in 1..BOUND {
             let (done, came) = tampered(&ca, call, tampering, number);
-            if !came {
+            if matches!(came, Came::NotToIt) {
                 assert_eq!(
                     done.code, 0,
                     "{call} {number}: nothing was tampered with, but the rekey failed: {}",
@@ -91,7 +107,9 @@ fn sweep(tampering: &str, after: impl Fn(&Ca, &str, &Done)) -> usize {
             }
             points += 1;
             let at = format!("{call} number {number}, {tampering}");
-            after(&ca, &at, &done);
+            if matches!(came, Came::ToIt) {
+                after(&ca, &at, &done);
+            }
             nothing_is_lost(&ca, &at);
         }
     }

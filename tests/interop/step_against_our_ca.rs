@@ -101,8 +101,7 @@ fn step_rekeys_with_every_key_type_and_flag() {
         &["--exec", "touch executed"],
     ] {
         let before = public_key(&ca.place, "svc.crt");
-        let mut words = vec!["ca", "rekey", "--force", "svc.crt", "svc.key"];
-        words.extend(flags);
+        let words = [&["ca", "rekey", "--force"], flags, &["svc.crt", "svc.key"]].concat();
         ca.place.run(&step, &words).ok();
         assert_ne!(before, public_key(&ca.place, "svc.crt"), "{flags:?} did not change the key");
         openssl_verifies(&ca.place, "svc.crt");
@@ -161,7 +160,7 @@ fn step_revokes_by_token_and_by_certificate_and_then_nothing_renews() {
     let two: serde_json::Value = serde_json::from_str(&two).expect("step prints JSON");
     let serial = two["serial_number"].as_str().expect("it has a serial").to_owned();
     let token =
-        ca.place.run(&step, &["ca", "token", "--revoke", &serial, "--provisioner-password-file", "password"]).ok();
+        ca.place.run(&step, &["ca", "token", "--revoke", "--provisioner-password-file", "password", &serial]).ok();
     ca.place.run(&step, &["ca", "revoke", "--token", token.stdout.trim(), &serial]).ok();
     assert_ne!(ca.place.run(&step, &["ca", "rekey", "--force", "two.crt", "two.key"]).code, 0);
 }

@@ -4,4 +4,5 @@ pub mod ca;
 pub mod page;
 pub mod peer;
 pub mod place;
+pub mod postgres;
 pub mod step_ca;

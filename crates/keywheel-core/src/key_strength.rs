@@ -55,7 +55,7 @@ pub enum WeakKey {
         /// The size of the modulus.
         bits: u64,
     },
-    /// An RSA exponent that is even, below 3 or above 32 bits.
+    /// An RSA exponent that is even, below 65537 (the least that FIPS 186-5 allows) or above 32 bits.
     #[error("the RSA key has the bad public exponent {exponent}; 65537 is usual")]
     BadExponent {
         /// The exponent, shortened.
@@ -102,6 +102,8 @@ pub fn check(key: &PublicKeyFacts) -> Result<(), WeakKey> {
 
 const MIN_BITS: u64 = 2048;
 const MAX_BITS: u64 = 8192;
+/// FIPS 186-5, A.1.1: more than 2^16. Smaller ones have made sloppy padding checks forgeable.
+const MIN_EXPONENT: u64 = (1 << 16) + 1;
 const MAX_EXPONENT: u32 = u32::MAX;
 const FERMAT_ROUNDS: u32 = 100;
 /// The primes up to here show the structure of the flaw in keys of every size, with one false alarm in 2^27.
@@ -141,7 +143,7 @@ fn check_exponent(exponent: &[u8]) -> Result<(), WeakKey> {
         0..=4 => significant.iter().fold(0_u64, |value, octet| (value << 8) | u64::from(*octet)),
         _ => u64::MAX,
     };
-    if small < 3 || small % 2 == 0 || small > u64::from(MAX_EXPONENT) {
+    if small < MIN_EXPONENT || small % 2 == 0 || small > u64::from(MAX_EXPONENT) {
         let shown = if small == u64::MAX { "of more than 32 bits".to_string() } else { small.to_string() };
         return Err(WeakKey::BadExponent { exponent: shown });
     }

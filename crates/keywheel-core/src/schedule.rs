@@ -58,7 +58,8 @@ pub fn gate(now: Timestamp, not_after: Timestamp, expires_in: Option<SignedDurat
 ///
 /// It lies before the end of the validity wherever that is possible. A certificate that is due as soon as it is
 /// issued (a lead longer than its validity, or clocks that disagree) does not make the daemon spin: between two
-/// successes lies at least a twentieth of the validity, or half of what remains if that is less.
+/// successes lies the period that was asked for, or else at least a twentieth of the validity, or half of what remains
+/// if that is less.
 pub fn next_rekey(
     now: Timestamp,
     validity: Validity,
@@ -84,9 +85,14 @@ pub fn next_rekey(
         }
     };
     let wanted = later(now, delay.max(SignedDuration::ZERO));
+    let pause = match timing {
+        // A period is the user's own word for how long to wait, however short.
+        Timing::Every(period) if period.is_positive() && remaining > period => period.max(FLOOR),
+        _ => pause_after_success(twentieth, remaining),
+    };
     match last_success {
         // A success that the clock puts into the future is one before the clock was set back: it happened just now.
-        Some(success) => wanted.max(later(success.min(now), pause_after_success(twentieth, remaining))),
+        Some(success) => wanted.max(later(success.min(now), pause)),
         None => wanted,
     }
 }
