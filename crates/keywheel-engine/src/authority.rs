@@ -95,8 +95,10 @@ pub struct SignRequest {
 /// Who asks for a renewal or a new key.
 #[derive(Clone, Debug)]
 pub enum Caller {
-    /// The certificate chain of a TLS client that proved to hold its key, leaf first.
+    /// The certificate chain of a TLS client, leaf first: verified, and the client proved to hold its key.
     Tls(Vec<Vec<u8>>),
+    /// A certificate chain in the hands of who runs this process (`--offline`), leaf first; it is verified here.
+    Held(Vec<Vec<u8>>),
     /// A token that carries and is signed by the certificate.
     Token(String),
 }
@@ -106,6 +108,8 @@ pub enum Caller {
 pub enum Revoker {
     /// The certificate chain of a TLS client, leaf first: revokes itself.
     Tls(Vec<Vec<u8>>),
+    /// A certificate chain in the hands of who runs this process (`--offline`), leaf first: revokes itself.
+    Held(Vec<Vec<u8>>),
     /// A one-time token of a provisioner.
     Token(String),
 }
@@ -236,7 +240,12 @@ impl Authority {
     /// # Errors
     /// Where it is not rekeyed.
     pub async fn rekey(&self, caller: Caller, csr: Vec<u8>, now: Timestamp) -> Result<Issued, AuthorityError> {
-        let issued = replace::rekey(&self.inner.store, &self.settings(), caller, &csr, now).await?;
+        let settings = self.settings();
+        let issued = replace::rekey(&self.inner.store, &settings, caller, &csr, now).await?;
+        // It may have revoked a successor that nobody saw, or been the first use of the certificate that asked.
+        if !issued.replayed && settings.supersedes() {
+            self.inner.list_due.store(true, Ordering::Relaxed);
+        }
         log("rekey", &issued);
         Ok(issued)
     }

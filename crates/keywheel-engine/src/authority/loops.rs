@@ -1,13 +1,14 @@
 //! What the authority does without being asked: revocation lists, revocation of superseded certificates, forgetting used tokens.
 
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use keywheel_signer::random;
 use tokio::sync::watch;
 
 use super::issue::not_stored;
+use super::settings::Settings;
 use super::{Authority, AuthorityError, chain, crl};
 
 /// How often the loops look at the clock. It is the wall clock, so that a suspended machine catches up at once.
@@ -19,12 +20,22 @@ const LEASE: SignedDuration = SignedDuration::from_secs(15);
 /// The lease is prolonged when less than this is left of it: not at each turn, since each time is a write.
 const MARGIN: SignedDuration = SignedDuration::from_secs(8);
 
+/// The shortest time between two lists.
+const LIST_PAUSE: SignedDuration = SignedDuration::from_secs(2);
+
 /// The lease on the loops.
 const NAME: &str = "authority";
 
 /// Runs until `shutdown` turns true. Of several nodes with one store, one works and the others stand by.
 pub(super) async fn run(authority: &Authority, mut shutdown: watch::Receiver<bool>) {
-    let mut node = Node { holder: holder(), held_until: Timestamp::MIN, asked: Timestamp::MIN, pruned: Timestamp::MIN };
+    let mut node = Node {
+        holder: holder(),
+        held_until: Timestamp::MIN,
+        asked: Timestamp::MIN,
+        pruned: Timestamp::MIN,
+        listed: Timestamp::MIN,
+        list_pause: LIST_PAUSE,
+    };
     let mut tick = tokio::time::interval(STEP);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -53,33 +64,59 @@ struct Node {
     held_until: Timestamp,
     asked: Timestamp,
     pruned: Timestamp,
+    listed: Timestamp,
+    list_pause: SignedDuration,
 }
 
 impl Node {
     async fn turn(&mut self, authority: &Authority, now: Timestamp) -> Result<(), AuthorityError> {
-        if !self.holds(authority, now).await? {
-            return Ok(());
-        }
         let store = &authority.inner.store;
         let settings = authority.settings();
-        let mut list_due = authority.inner.list_due.swap(false, Ordering::Relaxed);
-        if !store.due_supersessions(now).await.map_err(not_stored)?.is_empty() {
+        let holds = self.holds(authority, now).await?;
+        if holds && !store.due_supersessions(now).await.map_err(not_stored)?.is_empty() {
             for serial in store.apply_due_supersessions(now).await.map_err(not_stored)? {
-                list_due = true;
+                authority.inner.list_due.store(true, Ordering::Relaxed);
                 tracing::info!(%serial, "a superseded certificate was revoked");
             }
         }
-        if settings.crl && (list_due || crl::is_due(store, &settings, now).await?) {
-            let made = crl::make(store, &settings, now).await;
-            if made.is_err() {
-                authority.inner.list_due.store(true, Ordering::Relaxed);
-            }
-            made?;
+        if settings.crl {
+            self.list(authority, &settings, holds, now).await?;
+        }
+        if !holds {
+            return Ok(());
         }
         if elapsed(self.pruned, now, SignedDuration::from_mins(5)) {
             store.prune_tokens(now).await.map_err(not_stored)?;
             self.pruned = now;
         }
+        Ok(())
+    }
+
+    /// Makes a list when one is due by its age, which is for the holder of the lease to see to, or when this node has
+    /// revoked something; not so often that large lists take up more than a small part of the time.
+    async fn list(
+        &mut self,
+        authority: &Authority,
+        settings: &Settings,
+        holds: bool,
+        now: Timestamp,
+    ) -> Result<(), AuthorityError> {
+        // Somebody who asks for the list may be making it right now.
+        let _alone = authority.inner.making_list.lock().await;
+        let store = &authority.inner.store;
+        let revoked = elapsed(self.listed, now, self.list_pause) && authority.inner.list_due.load(Ordering::Relaxed);
+        let aged = holds && crl::is_due(store, settings, now).await?;
+        if !revoked && !aged {
+            return Ok(());
+        }
+        authority.inner.list_due.store(false, Ordering::Relaxed);
+        let started = Instant::now();
+        if let Err(error) = crl::make(store, settings, now).await {
+            authority.inner.list_due.store(true, Ordering::Relaxed);
+            return Err(error);
+        }
+        self.listed = now;
+        self.list_pause = SignedDuration::try_from(started.elapsed() * 20).unwrap_or(LIST_PAUSE).max(LIST_PAUSE);
         Ok(())
     }
 

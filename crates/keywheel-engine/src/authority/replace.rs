@@ -19,7 +19,7 @@ use super::carry_over;
 use super::issue::{self, Draft, broken, not_stored};
 use super::settings::{Entry, Settings};
 use super::sign::{check_key, check_names, read_request};
-use super::token::{Carried, authorize_carried};
+use super::token::{Carried, authorize_carried, led_to_root};
 use super::{AuthorityError, Caller, Issued};
 
 /// Issues a certificate with the key of `csr` in place of the caller's.
@@ -124,11 +124,18 @@ fn identify(
                 Certificate::from_der(leaf).map_err(|error| AuthorityError::NotAuthenticated(error.to_string()))?;
             Ok((leaf, None))
         }
+        Caller::Held(chain) => Ok((held(settings, &chain, now)?, None)),
         Caller::Token(compact) => {
             let Carried { certificate, one_time } = authorize_carried(settings, &compact, csr, now)?;
             Ok((certificate, Some(one_time)))
         }
     }
+}
+
+/// The certificate of a caller that nobody has verified yet.
+pub(super) fn held(settings: &Settings, chain: &[Vec<u8>], now: Timestamp) -> Result<Certificate, AuthorityError> {
+    let chain: Result<Vec<_>, _> = chain.iter().map(|der| Certificate::from_der(der)).collect();
+    led_to_root(settings, chain.map_err(|error| AuthorityError::NotAuthenticated(error.to_string()))?, now)
 }
 
 /// By the extension of the certificate, else by what the store remembers; a certificate without either is nobody's, and the

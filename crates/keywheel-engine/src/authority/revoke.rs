@@ -8,6 +8,7 @@ use keywheel_store::{Revocation, RevokeOutcome, Store};
 use keywheel_wire::x509::certificate::Certificate;
 
 use super::issue::not_stored;
+use super::replace::held;
 use super::settings::Settings;
 use super::{AuthorityError, RevokeRequest, Revoker, token};
 
@@ -44,6 +45,9 @@ pub(super) async fn revoke(
         by: "its holder".to_owned(),
         expires_at: None,
     };
+    if let Revoker::Held(chain) = &revoker {
+        held(settings, chain, now)?;
+    }
     let outcome = match revoker {
         Revoker::Token(compact) => {
             let authorized = token::authorize(settings, &compact, Purpose::Revoke, now)?;
@@ -55,7 +59,7 @@ pub(super) async fn revoke(
             let outcome = store.revoke_with_token(revocation, authorized.one_time).await.map_err(not_stored)?;
             outcome.ok_or_else(|| AuthorityError::NotAuthenticated("the token was used before".to_owned()))?
         }
-        Revoker::Tls(chain) => {
+        Revoker::Tls(chain) | Revoker::Held(chain) => {
             if holder(&chain, now)?.serial() != serial {
                 return Err(malformed("serial number in client certificate different than body"));
             }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use keywheel_core::claims::EffectiveClaims;
 use keywheel_core::names::{NameConstraints, NamePolicy};
-use keywheel_core::provisioner::{Provisioner, ProvisionerKind, TemplateSource};
+use keywheel_core::provisioner::{AfterRekey, Provisioner, ProvisionerKind, TemplateSource};
 use keywheel_signer::file_key::{FileKey, KeyError};
 use keywheel_wire::jose::jwk::PublicJwk;
 use keywheel_wire::private_key::PrivateKeyError;
@@ -119,6 +119,11 @@ impl Settings {
     /// How the issuing key signs.
     pub(super) fn scheme(&self) -> SignatureScheme {
         SignatureScheme::default_for(self.signer.kind())
+    }
+
+    /// Whether a rekey may revoke anything.
+    pub(super) fn supersedes(&self) -> bool {
+        self.provisioners.iter().any(|entry| entry.provisioner.rekey.after != AfterRekey::OldStays)
     }
 
     /// The database to use, if `ca.json` names one of ours.

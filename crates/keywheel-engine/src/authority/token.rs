@@ -79,15 +79,7 @@ pub(super) fn authorize_carried(
 ) -> Result<Carried, AuthorityError> {
     let token = Jws::parse(compact).map_err(refused)?;
     let claims = Claims::read(&token).map_err(refused)?;
-    let mut certificates = carried(&token, "x5cInsecure")?;
-    if certificates.is_empty() {
-        return Err(refused_because("the token carries no certificate"));
-    }
-    let certificate = certificates.remove(0);
-    let between: Vec<_> = certificates.into_iter().chain(settings.chain.iter().cloned()).collect();
-    // One second before its end at the latest: whether an expired certificate is replaced is for the provisioner to say.
-    let last = certificate.not_after().checked_sub(SignedDuration::from_secs(1)).unwrap_or(now);
-    chain::verify(&certificate, &between, &settings.roots, now.min(last), Usage::ClientAuth).map_err(refused)?;
+    let certificate = led_to_root(settings, carried(&token, "x5cInsecure")?, now)?;
     signs(&certificate)?;
     token.verify(certificate.spki()).map_err(refused)?;
 
@@ -114,6 +106,23 @@ pub(super) fn authorize_carried(
     // A renewal token of the reference has no identifier of its own: the whole is remembered.
     let token = if csr.is_some() { claims.one_time_key(compact) } else { token_hash(compact) };
     Ok(Carried { certificate, one_time: TokenUse { token, expires_at } })
+}
+
+/// The first certificate of a chain that leads to a root of this CA. Whether it has expired is not judged here.
+pub(super) fn led_to_root(
+    settings: &Settings,
+    mut chain: Vec<Certificate>,
+    now: Timestamp,
+) -> Result<Certificate, AuthorityError> {
+    if chain.is_empty() {
+        return Err(refused_because("there is no certificate"));
+    }
+    let certificate = chain.remove(0);
+    let between: Vec<_> = chain.into_iter().chain(settings.chain.iter().cloned()).collect();
+    // One second before its end at the latest: whether an expired certificate is replaced is for the provisioner to say.
+    let last = certificate.not_after().checked_sub(SignedDuration::from_secs(1)).unwrap_or(now);
+    chain::verify(&certificate, &between, &settings.roots, now.min(last), Usage::ClientAuth).map_err(refused)?;
+    Ok(certificate)
 }
 
 fn refused(error: impl std::error::Error + 'static) -> AuthorityError {

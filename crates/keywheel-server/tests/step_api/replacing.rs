@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+use keywheel_engine::authority::{AuthorityError, Caller};
 use keywheel_wire::step::token::confirmation;
 use keywheel_wire::x509::oid;
 use keywheel_wire::x509::request;
@@ -163,6 +165,16 @@ async fn an_expired_certificate_is_replaced_only_where_the_claims_allow_it() {
     let lenient = Ca::start_with(|config| config["authority"]["claims"] = claims(true)).await;
     let holder = expired(&lenient).await;
     lenient.rekeyed(&holder).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_runs_the_ca_itself_cannot_be_given_a_certificate_of_another_ca() {
+    let (ca, other) = (Ca::start().await, Ca::start().await);
+    let (own, foreign) = (ca.holder("svc.local").await, other.holder("svc.local").await);
+    let rekey = |chain| ca.authority.rekey(Caller::Held(chain), csr_der(&new_key(), ""), Timestamp::now());
+    rekey(own.chain).await.unwrap();
+    let refused = rekey(foreign.chain).await.unwrap_err();
+    assert!(matches!(refused, AuthorityError::NotAuthenticated(_)), "{refused}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

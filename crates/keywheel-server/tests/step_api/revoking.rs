@@ -45,6 +45,18 @@ async fn a_holder_revokes_its_own_certificate_and_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_list_names_what_a_rekey_superseded() {
+    let ca = Ca::start().await;
+    let old = ca.holder("svc.local").await;
+    let lost = ca.rekeyed(&old).await;
+    let new = ca.rekeyed(&old).await;
+    eventually("the successor that nobody saw is named", || is_listed(&ca, &lost)).await;
+    assert_eq!(ca.client(Some(&new)).get(format!("{}/health", ca.url)).send().await.unwrap().status(), 200);
+    eventually("the old certificate is named", || is_listed(&ca, &old)).await;
+    assert!(!is_listed(&ca, &new).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_wish_to_revoke_that_makes_no_sense_is_told_so() {
     let ca = Ca::start().await;
     let holder = ca.holder("svc.local").await;
