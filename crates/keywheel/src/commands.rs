@@ -24,7 +24,7 @@ pub(crate) enum Words {
     Up(up::Flags),
     /// Run a certificate authority, and ask one for certificates
     #[command(subcommand, arg_required_else_help = true)]
-    Ca(ca::Words),
+    Ca(Box<ca::Words>),
     /// Look at certificates, check and convert them
     #[command(subcommand, arg_required_else_help = true)]
     Certificate(certificate::Words),
@@ -59,7 +59,7 @@ pub(crate) fn run(invocation: Invocation, voice: &Voice) -> Outcome {
     let setting = Setting { home: &home, program, voice };
     match cli.words {
         Words::Up(flags) => up::run(flags, &setting),
-        Words::Ca(words) => ca::run(words, &setting),
+        Words::Ca(words) => ca::run(*words, &setting),
         Words::Certificate(words) => certificate::run(words, &setting),
         Words::Db(words) => db::run(words, &setting),
         Words::Path(flags) => about::path(&flags, &setting),

@@ -25,10 +25,10 @@ pub(crate) enum Refusal {
 
 impl Refusal {
     /// Says it, and gives the exit code.
-    pub(crate) fn speak(self: Box<Self>) -> ExitCode {
-        match *self {
-            Self::Told(text) => voice::help(&text).into(),
-            Self::Wrong { failure, json } => Voice::new(json).fail(&failure).into(),
+    pub(crate) fn speak(&self) -> ExitCode {
+        match self {
+            Self::Told(text) => voice::help(text).into(),
+            Self::Wrong { failure, json } => Voice::new(*json).fail(failure).into(),
         }
     }
 

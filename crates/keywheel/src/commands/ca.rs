@@ -52,7 +52,7 @@ pub(crate) enum Words {
     /// Replace a certificate and its key
     Rekey(Box<rekey::Flags>),
     /// Revoke a certificate
-    Revoke(revoke::Flags),
+    Revoke(Box<revoke::Flags>),
     /// Manage who may ask for certificates
     #[command(subcommand, arg_required_else_help = true)]
     Provisioner(Box<provisioner::Words>),

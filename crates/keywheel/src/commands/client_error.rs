@@ -17,7 +17,7 @@ impl From<ClientError> for Failure {
         let hint = match &error {
             ClientError::Refused { hint, .. } => hint.clone(),
             ClientError::Provisioner { names, .. } if names.len() > 1 => {
-                Some(format!("choose one with --provisioner: {}", names.join(", ")))
+                Some(format!("their names are {}", names.join(", ")))
             }
             _ => None,
         };

@@ -167,7 +167,7 @@ fn import(flags: &ImportFlags, setting: &Setting<'_>) -> Outcome {
         let crl = read_crl(path, &flags.database, setting)?;
         number = crl.parts().number();
         revocations.extend(crl.parts().revoked().iter().map(|entry| Revocation {
-            serial: entry.serial.clone(),
+            serial: entry.serial,
             revoked_at: entry.revoked_at,
             reason: entry.reason.unwrap_or_default(),
             text: format!("imported from {}", path.display()),
@@ -296,16 +296,10 @@ fn failed(error: StoreError) -> Failure {
 
 /// The folder of an embedded database.
 fn make_folder(url: &str) -> Outcome<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    let Some(folder) = url.strip_prefix("sqlite:").and_then(|path| Path::new(path).parent()) else { return Ok(()) };
-    if folder.as_os_str().is_empty() {
-        return Ok(());
+    match url.strip_prefix("sqlite:").and_then(|path| Path::new(path).parent()) {
+        Some(folder) if !folder.as_os_str().is_empty() => files::make_private_folder(folder),
+        _ => Ok(()),
     }
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)
-        .or_failed(|| format!("make the folder {}", folder.display()))
 }
 
 /// The address without its password.

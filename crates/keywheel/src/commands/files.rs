@@ -45,3 +45,13 @@ pub(crate) fn replace(path: &Path, content: &[u8], secrecy: Secrecy) -> Outcome<
         .and_then(|target| target.replace(content))
         .or_failed(|| format!("write {}", path.display()))
 }
+
+/// Makes a folder, and those above it, that only the owner may enter.
+pub(crate) fn make_private_folder(folder: &Path) -> Outcome<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .or_failed(|| format!("make the folder {}", folder.display()))
+}

@@ -116,7 +116,7 @@ struct Rotation {
 
 async fn demo(home: &Path, password: Zeroizing<Vec<u8>>, setting: &Setting<'_>) -> Outcome<Rotation> {
     let folder = home.join("demo");
-    std::fs::create_dir_all(&folder).or_failed(|| format!("make the folder {}", folder.display()))?;
+    files::make_private_folder(&folder)?;
     let (certificate, key) = (folder.join("demo.crt"), folder.join("demo.key"));
     let access = CaAccess::new(&url(setting)?, setting.home.root_certificate())?;
     let certifier = Certifier::Remote(access);
@@ -184,9 +184,10 @@ fn tell(home: &Path, rotation: Option<&Rotation>, setting: &Setting<'_>) -> Outc
          {program} ca certificate svc.localhost svc.crt svc.key --provisioner-password-file {password}\n  \
          {program} ca rekey --force svc.crt svc.key\n  \
          {program} certificate inspect --short svc.crt\n\n\
-         On another machine or in another home:\n\n  \
+         For another user, or in another home:\n\n  \
          {program} ca bootstrap --ca-url {url} --fingerprint {fingerprint}\n\n\
-         Ctrl-C ends it; '{program} up' starts it again with everything kept in {home}.",
+         Ctrl-C ends it. This starts it again, with everything kept:\n\n  \
+         {program} up --home {home}",
         home = quoted(home),
         password = quoted(&password_file(home)),
     ));

@@ -7,8 +7,9 @@ use keywheel_engine::client::bootstrap::{self, BootstrapOptions};
 use serde_json::json;
 
 use super::address::AddressFlags;
+use crate::commands::files;
 use crate::commands::{DONE, Setting, wait_for};
-use crate::failure::{Classed, Failure, Outcome};
+use crate::failure::{Failure, Outcome};
 use crate::prompt;
 
 /// Flags of `ca bootstrap`.
@@ -40,7 +41,7 @@ pub(crate) fn run(flags: &Flags, setting: &Setting<'_>) -> Outcome {
     };
     for file in [&options.root, &options.defaults] {
         if let Some(folder) = file.parent() {
-            make_private_folder(folder)?;
+            files::make_private_folder(folder)?;
         }
     }
     wait_for(async {
@@ -57,13 +58,4 @@ pub(crate) fn run(flags: &Flags, setting: &Setting<'_>) -> Outcome {
         "defaults": options.defaults,
     }))?;
     DONE
-}
-
-fn make_private_folder(folder: &std::path::Path) -> Outcome<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)
-        .or_failed(|| format!("make the folder {}", folder.display()))
 }

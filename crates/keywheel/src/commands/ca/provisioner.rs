@@ -343,7 +343,7 @@ impl OptionFlags {
 
 fn duration(flag: &str, text: &str) -> Outcome<String> {
     go_duration::parse(text)
-        .map(|parsed| go_duration::format(parsed))
+        .map(go_duration::format)
         .map_err(|error| Failure::usage(format!("invalid value '{text}' for flag '{flag}'")).hint(error.to_string()))
 }
 

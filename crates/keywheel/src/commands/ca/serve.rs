@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use keywheel_engine::authority::{Authority, AuthorityOptions, OpenError};
 use keywheel_server::{Limits, Listeners, ServeError, Settings};
+use keywheel_store::StoreError;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -172,12 +173,9 @@ impl Serving {
 
     async fn reload(&self) {
         let _unheard = sd_notify::notify(&[sd_notify::NotifyState::Reloading]);
-        match self.authority.reload().await {
-            Ok(()) => tracing::info!("configuration was read again"),
-            Err(error) => {
-                let message = Failure::of(Exit::Usage, error).message();
-                tracing::error!(message, "configuration was not taken over; the earlier one stays");
-            }
+        if let Err(error) = self.authority.reload().await {
+            let why = Failure::of(Exit::Usage, error).message();
+            tracing::error!(why, "the configuration was not taken over; the earlier one stays");
         }
         let _unheard = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     }
@@ -213,8 +211,15 @@ async fn open(plan: &ServePlan) -> Outcome<Authority> {
     }
 }
 
-fn open_exit(_error: &OpenError) -> Exit {
-    Exit::Usage
+/// A database that does not answer now may do so later; all else must be put right by somebody.
+fn open_exit(error: &OpenError) -> Exit {
+    match error {
+        OpenError::Store(source) if source.downcast_ref::<StoreError>().is_some_and(StoreError::is_retryable) => {
+            Exit::TryAgain
+        }
+        OpenError::Store(_) => Exit::Failed,
+        _ => Exit::Usage,
+    }
 }
 
 async fn bind_optional(address: Option<&str>) -> Outcome<Option<TcpListener>> {
