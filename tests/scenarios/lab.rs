@@ -37,8 +37,15 @@ pub struct Lab {
     pub ca: Ca,
     /// The issuing certificate and its key.
     pub issuer: (Certificate, FileKey),
-    /// The provisioner's key and its key id.
-    provisioner: (FileKey, String),
+    /// Who makes its tokens.
+    pub provisioner: Provisioner,
+}
+
+/// The provisioner of a CA, who makes one-time tokens.
+pub struct Provisioner {
+    url: String,
+    key: FileKey,
+    key_id: String,
 }
 
 /// A certificate, its issuers and its key, in files and in memory.
@@ -77,7 +84,7 @@ impl Lab {
         let issuer = Certificate::from_pem(&read("step/certs/intermediate_ca.crt")).expect("init writes certificates");
         let key = FileKey::load(&ca.place.file("step/secrets/intermediate_ca_key"), Some(PASSWORD.as_bytes()));
         let configuration = configuration(&ca.place);
-        let provisioner = provisioner_key(&configuration["authority"]["provisioners"][0]);
+        let provisioner = Provisioner::read(&configuration["authority"]["provisioners"][0], ca.url());
         Self { issuer: (issuer, key.expect("init writes keys").0), provisioner, ca }
     }
 
@@ -114,21 +121,17 @@ impl Lab {
 
     /// A one-time token of the provisioner for a route such as `/1.0/sign`.
     pub fn token(&self, route: &str, subject: &str, names: Option<&[&str]>) -> String {
-        let (key, id) = &self.provisioner;
-        let mut contents = Contents::new(&format!("{}{route}", self.ca.url()), "admin", subject, Timestamp::now());
-        contents.sans = names.map(|names| names.iter().map(|name| (*name).to_owned()).collect());
-        contents.id = Some(chance());
-        sign_with_jwk(&contents, id, key).expect("the key signs")
+        self.provisioner.token(route, subject, names)
     }
 
     /// The key id of the provisioner.
     pub fn key_id(&self) -> &str {
-        &self.provisioner.1
+        &self.provisioner.key_id
     }
 
     /// A body of `/sign` for this key and name, with a good token.
     pub fn sign_body(&self, key: &FileKey, name: &str) -> Value {
-        json!({ "csr": csr(key), "ott": self.token("/1.0/sign", name, Some(&[name])) })
+        self.provisioner.sign_body(key, name)
     }
 
     /// A first certificate for a name, with the life that the CA gives by itself.
@@ -201,12 +204,6 @@ impl Lab {
         }
     }
 
-    /// The current revocation list.
-    #[track_caller]
-    pub fn list(&self) -> Crl {
-        self.door().list()
-    }
-
     /// Waits until a certificate stands on the list; answers its reason code.
     #[track_caller]
     pub fn wait_until_revoked(&self, serial: &Serial) -> Option<String> {
@@ -252,12 +249,27 @@ pub fn configuration(place: &Place) -> Value {
     serde_json::from_str(&place.read("step/config/ca.json")).expect("ca.json is JSON")
 }
 
-fn provisioner_key(provisioner: &Value) -> (FileKey, String) {
-    let encrypted = provisioner["encryptedKey"].as_str().expect("the key is there");
-    let clear = jwe::decrypt(encrypted, PASSWORD.as_bytes()).expect("the password opens it");
-    let key = PrivateJwk::parse(&clear).expect("it holds a key");
-    let id = provisioner["key"]["kid"].as_str().expect("the key has an id").to_owned();
-    (FileKey::from_private_key(key.private_key().clone()).expect("the key signs"), id)
+impl Provisioner {
+    fn read(object: &Value, url: String) -> Self {
+        let encrypted = object["encryptedKey"].as_str().expect("the key is there");
+        let clear = jwe::decrypt(encrypted, PASSWORD.as_bytes()).expect("the password opens it");
+        let key = PrivateJwk::parse(&clear).expect("it holds a key");
+        let key_id = object["key"]["kid"].as_str().expect("the key has an id").to_owned();
+        Self { url, key: FileKey::from_private_key(key.private_key().clone()).expect("the key signs"), key_id }
+    }
+
+    /// A one-time token for a route such as `/1.0/sign`.
+    pub fn token(&self, route: &str, subject: &str, names: Option<&[&str]>) -> String {
+        let mut contents = Contents::new(&format!("{}{route}", self.url), "admin", subject, Timestamp::now());
+        contents.sans = names.map(|names| names.iter().map(|name| (*name).to_owned()).collect());
+        contents.id = Some(chance());
+        sign_with_jwk(&contents, &self.key_id, &self.key).expect("the key signs")
+    }
+
+    /// A body of `/sign` for this key and name, with a good token.
+    pub fn sign_body(&self, key: &FileKey, name: &str) -> Value {
+        json!({ "csr": csr(key), "ott": self.token("/1.0/sign", name, Some(&[name])) })
+    }
 }
 
 /// A new key.

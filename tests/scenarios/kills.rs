@@ -1,0 +1,117 @@
+//! A power cut loses nothing that was acknowledged.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use keywheel_signer::file_key::FileKey;
+use keywheel_wire::private_key::KeyKind;
+
+use crate::lab::{Door, Lab, Pair, Provisioner, REFUSED, new_key};
+
+const KILLS: u64 = 20;
+const CLIENTS: usize = 3;
+
+/// What one client has got, and what it asked for last.
+#[derive(Default)]
+struct Client {
+    /// Certificates that were acknowledged and not replaced since.
+    good: Vec<Pair>,
+    /// Rekeys that were acknowledged: the old pair, the key, the answer.
+    rekeys: Vec<(Pair, FileKey, Vec<Vec<u8>>)>,
+    /// A rekey whose answer never came.
+    lost: Vec<(Pair, FileKey)>,
+    /// Bodies of `/sign` whose tokens are used up.
+    used: Vec<String>,
+}
+
+#[test]
+fn certificates_that_were_acknowledged_survive_20_kills_under_load_and_so_does_what_was_promised_with_them() {
+    let mut lab = Lab::start();
+    let mut all = Client::default();
+    for round in 0..KILLS {
+        let stop = AtomicBool::new(false);
+        let (door, provisioner, stop) = (&lab.door(), &lab.provisioner, &stop);
+        let clients = std::thread::scope(|scope| {
+            let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(move || work(door, provisioner, stop))).collect();
+            // Never at the same point of what the clients do.
+            std::thread::sleep(Duration::from_millis(150 + round * 37 % 400));
+            lab.ca.server.signal("KILL");
+            stop.store(true, Ordering::Relaxed);
+            clients.into_iter().map(|client| client.join().expect("a client ended")).collect::<Vec<_>>()
+        });
+        lab.ca.server.wait();
+        lab.serve(&[]);
+        for client in clients {
+            keep_promises(&lab, &client);
+            all.good.extend(client.good);
+            all.rekeys.extend(client.rekeys);
+            all.lost.extend(client.lost);
+            all.used.extend(client.used);
+        }
+    }
+    let (good, rekeys, lost) = (all.good.len(), all.rekeys.len(), all.lost.len());
+    println!("{KILLS} kills: {good} certificates, {rekeys} rekeys acknowledged, {lost} without an answer");
+    assert!(good + rekeys >= 40, "the load was too small to say anything: {good} + {rekeys}");
+    // Nothing that was promised in the first rounds is forgotten in the last.
+    for (old, key, answer) in &all.rekeys {
+        let again = lab.door().rekey(old, key);
+        assert_eq!(&again.is(201, "").chain(), answer, "a rekey that was acknowledged is answered otherwise");
+    }
+    for pair in all.good.iter().take(20) {
+        lab.door().rekeyed(pair);
+    }
+    let words = ["db", "check"];
+    lab.ca.server.signal("TERM");
+    lab.ca.server.wait();
+    lab.ca.place.keywheel(&words).ok();
+}
+
+/// Issues and rekeys until it is told to stop or the server is gone.
+fn work(door: &Door<'_>, provisioner: &Provisioner, stop: &AtomicBool) -> Client {
+    let mut client = Client::default();
+    while !stop.load(Ordering::Relaxed) {
+        let key = new_key(KeyKind::EcP256);
+        let body = provisioner.sign_body(&key, "svc.local").to_string();
+        let answer = door.post("/sign", body.clone()).ask();
+        match answer.status {
+            201 => client.used.push(body),
+            0 => break,
+            other => panic!("{other}: {}", answer.text()),
+        }
+        let old = answer.pair(door.place, key);
+        let key = new_key(KeyKind::EcP256);
+        let answer = door.rekey(&old, &key);
+        match answer.status {
+            201 => {
+                client.rekeys.push((old, key, answer.chain()));
+                let key = new_key(KeyKind::EcP256);
+                let body = provisioner.sign_body(&key, "other.local").to_string();
+                let answer = door.post("/sign", body).ask();
+                if answer.status == 201 {
+                    client.good.push(answer.pair(door.place, key));
+                }
+            }
+            0 => client.lost.push((old, key)),
+            other => panic!("{other}: {}", answer.text()),
+        }
+    }
+    client
+}
+
+/// What the server said before it was killed holds after.
+fn keep_promises(lab: &Lab, client: &Client) {
+    for body in client.used.iter().take(2) {
+        lab.door().post("/sign", body.clone()).ask().is(401, REFUSED);
+    }
+    for (old, key, answer) in client.rekeys.iter().take(2) {
+        assert_eq!(&lab.door().rekey(old, key).is(201, "").chain(), answer);
+    }
+    for (old, key) in &client.lost {
+        // Whether it was recorded or not: the next run goes on with the same key and is answered, always alike.
+        let first = lab.door().rekey(old, key).is(201, "").chain();
+        assert_eq!(lab.door().rekey(old, key).is(201, "").chain(), first);
+    }
+    if let Some(pair) = client.good.last() {
+        lab.door().renew(pair).is(201, "");
+    }
+}
