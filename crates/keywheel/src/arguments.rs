@@ -87,8 +87,8 @@ pub(crate) fn read(
         environment,
     )
     .map_err(Refusal::from_failure)?;
-    let added = layers::missing(&matches, &command, &denied, environment, || home.defaults())
-        .map_err(Refusal::from_failure)?;
+    let added =
+        layers::missing(&matches, &command, &denied, environment, || home.defaults()).map_err(Refusal::from_failure)?;
     let matches = if added.is_empty() {
         matches
     } else {

@@ -73,14 +73,7 @@ mod tests {
 
     #[test]
     fn the_codes_are_those_that_the_help_promises() {
-        for exit in [
-            Exit::Done,
-            Exit::Failed,
-            Exit::Usage,
-            Exit::Refused,
-            Exit::TryAgain,
-            Exit::Hook,
-        ] {
+        for exit in [Exit::Done, Exit::Failed, Exit::Usage, Exit::Refused, Exit::TryAgain, Exit::Hook] {
             assert!(TABLE.contains(&format!("\n{:>3}  ", exit.code())), "{exit:?} is not in the table");
         }
     }

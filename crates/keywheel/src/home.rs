@@ -37,7 +37,9 @@ impl Home {
                 Some(path) => absolute(Path::new(&path))?,
                 None => match environment("HOME").filter(|path| !path.is_empty()) {
                     Some(home) => Path::new(&home).join(".step"),
-                    None => return Err(Failure::usage("neither STEPPATH nor HOME is set").hint("name a folder with --home")),
+                    None => {
+                        return Err(Failure::usage("neither STEPPATH nor HOME is set").hint("name a folder with --home"));
+                    }
                 },
             },
         };

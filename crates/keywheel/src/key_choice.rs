@@ -28,7 +28,9 @@ impl KeyFlags {
         let kty = match self.kty.as_deref().filter(|kty| !kty.is_empty()) {
             Some(kty @ ("EC" | "OKP" | "RSA")) => kty,
             Some(kty) => {
-                return Err(Failure::usage(format!("invalid value '{kty}' for flag '--kty'; options are RSA, EC, OKP")));
+                return Err(Failure::usage(format!(
+                    "invalid value '{kty}' for flag '--kty'; options are RSA, EC, OKP"
+                )));
             }
             None if curve.is_some() => return Err(Failure::usage("flag '--curve' requires the '--kty' flag")),
             None if size.is_some() => return Err(Failure::usage("flag '--size' requires the '--kty' flag")),
@@ -40,11 +42,13 @@ impl KeyFlags {
                 (None, None) => Ok(KeyKind::Rsa(2048)),
                 (None, Some(0..2048)) => Err(Failure::usage("flag '--size' requires at least 2048")),
                 (None, Some(size @ (2048 | 3072 | 4096))) => Ok(KeyKind::Rsa(size)),
-                (None, Some(size)) => {
-                    Err(Failure::usage(format!("invalid value '{size}' for flag '--size'; options are 2048, 3072, 4096")))
-                }
+                (None, Some(size)) => Err(Failure::usage(format!(
+                    "invalid value '{size}' for flag '--size'; options are 2048, 3072, 4096"
+                ))),
             },
-            _ if size.is_some() => Err(Failure::usage(format!("flag '--size' is incompatible with flag '--kty {kty}'"))),
+            _ if size.is_some() => {
+                Err(Failure::usage(format!("flag '--size' is incompatible with flag '--kty {kty}'")))
+            }
             "EC" => match curve.unwrap_or("P-256") {
                 "P-256" => Ok(KeyKind::EcP256),
                 "P-384" => Ok(KeyKind::EcP384),
@@ -60,7 +64,9 @@ impl KeyFlags {
 }
 
 fn wrong_curve(kty: &str, curve: &str, options: &str) -> Failure {
-    Failure::usage(format!("flag '--kty {kty}' is incompatible with flag '--curve {curve}'\n\n  Option(s): --curve {options}"))
+    Failure::usage(format!(
+        "flag '--kty {kty}' is incompatible with flag '--curve {curve}'\n\n  Option(s): --curve {options}"
+    ))
 }
 
 #[cfg(test)]

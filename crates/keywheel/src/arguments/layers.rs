@@ -84,7 +84,8 @@ pub(super) fn missing(
 ) -> Outcome<Vec<OsString>> {
     let (command, matches, names) = leaf(root, matches);
     // The root of a new CA is not the root of the CA that the defaults speak of.
-    let ignores_defaults = matches!(names.as_slice(), ["ca", "init" | "serve"] | ["up" | "path" | "version" | "completion" | "man"]);
+    let ignores_defaults =
+        matches!(names.as_slice(), ["ca", "init" | "serve"] | ["up" | "path" | "version" | "completion" | "man"]);
     let defaults = if ignores_defaults { Map::new() } else { defaults()? };
 
     let mut added = Vec::new();
@@ -270,7 +271,10 @@ mod tests {
 
     #[test]
     fn a_switch_that_is_neither_on_nor_off_is_named_with_its_origin() {
-        assert_eq!(refused(REKEY, &[("STEP_FORCE", "maybe")]), "invalid value 'maybe' for flag '--force' (from STEP_FORCE)");
+        assert_eq!(
+            refused(REKEY, &[("STEP_FORCE", "maybe")]),
+            "invalid value 'maybe' for flag '--force' (from STEP_FORCE)"
+        );
         assert_eq!(refused(&format!("{REKEY} --force=maybe"), &[]), "invalid value 'maybe' for flag '--force'");
     }
 
@@ -325,7 +329,10 @@ mod tests {
                 "keywheel ca rekey a b c",
                 "too many positional arguments were provided in 'keywheel ca rekey <crt-file> <key-file>'",
             ),
-            ("/usr/bin/step ca rekey a", "not enough positional arguments were provided in 'step ca rekey <crt-file> <key-file>'"),
+            (
+                "/usr/bin/step ca rekey a",
+                "not enough positional arguments were provided in 'step ca rekey <crt-file> <key-file>'",
+            ),
             ("keywheel ca rekey --bogus a b", "flag provided but not defined: --bogus"),
             ("keywheel ca rekey --pid x a b", "invalid value 'x' for flag '--pid'; invalid digit found in string"),
             ("keywheel ca rekey a b --exec", "flag '--exec' needs a value"),

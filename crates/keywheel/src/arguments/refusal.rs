@@ -43,7 +43,9 @@ impl Refusal {
         let command = path[path.len() - 1];
         let json = words.iter().any(|word| word == "--json");
         let failure = match error.kind() {
-            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            ErrorKind::DisplayHelp
+            | ErrorKind::DisplayVersion
+            | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
                 return Box::new(Self::Told(error.render().to_string()));
             }
             ErrorKind::MissingRequiredArgument => {

@@ -23,7 +23,9 @@ pub(crate) struct PathFlags {
 
 /// Flags of `completion`.
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  keywheel completion bash >> ~/.bash_completion\n  keywheel completion fish | source")]
+#[command(
+    after_help = "Examples:\n  keywheel completion bash >> ~/.bash_completion\n  keywheel completion fish | source"
+)]
 pub(crate) struct CompletionFlags {
     /// The shell
     #[arg(value_name = "shell")]

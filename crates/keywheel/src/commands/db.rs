@@ -58,7 +58,9 @@ pub(crate) struct BackupFlags {
 
 /// Flags of `restore`.
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  keywheel db restore ca-2030-01-31.db\n  keywheel db restore ca-2030-01-31.db --database postgres://ca@db/ca")]
+#[command(
+    after_help = "Examples:\n  keywheel db restore ca-2030-01-31.db\n  keywheel db restore ca-2030-01-31.db --database postgres://ca@db/ca"
+)]
 pub(crate) struct RestoreFlags {
     /// The backup
     #[arg(value_name = "file")]
@@ -118,7 +120,9 @@ fn check(flags: &DatabaseFlags, setting: &Setting<'_>) -> Outcome {
         let store = open(&url, OpenMode::Current).await?;
         let report = store.check().await.map_err(failed)?;
         store.close().await;
-        setting.voice.json(&json!({"database": shown(&url), "ok": report.findings.is_empty(), "findings": report.findings}))?;
+        setting
+            .voice
+            .json(&json!({"database": shown(&url), "ok": report.findings.is_empty(), "findings": report.findings}))?;
         if report.findings.is_empty() {
             setting.voice.result(format!("{} is as it should be", shown(&url)))?;
             return DONE;
@@ -207,7 +211,8 @@ fn import(flags: &ImportFlags, setting: &Setting<'_>) -> Outcome {
 fn read_crl(path: &Path, flags: &DatabaseFlags, setting: &Setting<'_>) -> Outcome<Crl> {
     let doing = || format!("read the revocation list {}", path.display());
     let text = std::fs::read(path).or_usage(doing)?;
-    let der = match pem::parse(&text).ok().and_then(|blocks| blocks.into_iter().find(|block| block.label == "X509 CRL")) {
+    let der = match pem::parse(&text).ok().and_then(|blocks| blocks.into_iter().find(|block| block.label == "X509 CRL"))
+    {
         Some(block) => block.der.to_vec(),
         None => text,
     };
@@ -238,7 +243,11 @@ fn serials(text: &str) -> Outcome<Vec<Serial>> {
     for (index, line) in text.lines().enumerate() {
         let word = line.split('#').next().unwrap_or_default().trim();
         if !word.is_empty() {
-            found.push(Serial::parse(word).or_usage(|| format!("line {}: '{word}' is not a serial number; nothing was imported", index + 1))?);
+            found.push(
+                Serial::parse(word).or_usage(|| {
+                    format!("line {}: '{word}' is not a serial number; nothing was imported", index + 1)
+                })?,
+            );
         }
     }
     Ok(found)

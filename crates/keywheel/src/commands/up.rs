@@ -192,9 +192,7 @@ fn tell(home: &Path, rotation: Option<&Rotation>, setting: &Setting<'_>) -> Outc
         password = quoted(&password_file(home)),
     ));
     voice.result(text)?;
-    let side = |summary: &CertificateSummary| {
-        json!({"fingerprint": summary.fingerprint, "key_fingerprint": summary.key_fingerprint, "serial": summary.serial})
-    };
+    let side = |summary: &CertificateSummary| json!({"fingerprint": summary.fingerprint, "key_fingerprint": summary.key_fingerprint, "serial": summary.serial});
     voice.json(&json!({
         "home": home,
         "ca_url": url,

@@ -33,7 +33,10 @@ impl AddressFlags {
         let url = self.url(command, setting)?;
         let root = self.root.clone().unwrap_or_else(|| setting.home.root_certificate());
         if let Err(error) = std::fs::File::open(&root) {
-            let advice = format!("trust the CA first: {} ca bootstrap --ca-url {url} --fingerprint <fingerprint>", setting.program);
+            let advice = format!(
+                "trust the CA first: {} ca bootstrap --ca-url {url} --fingerprint <fingerprint>",
+                setting.program
+            );
             return Err(Failure::of(crate::exit::Exit::Usage, error)
                 .context(format!("open the root certificate {}", root.display()))
                 .hint(advice));

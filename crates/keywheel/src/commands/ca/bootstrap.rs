@@ -14,7 +14,9 @@ use crate::prompt;
 
 /// Flags of `ca bootstrap`.
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  keywheel ca bootstrap --ca-url https://ca.example.com:9000 --fingerprint 0d7d3834cf187726cf331c40a31aa7ef6b29ba4df601416c9788f6ee01058cf3")]
+#[command(
+    after_help = "Examples:\n  keywheel ca bootstrap --ca-url https://ca.example.com:9000 --fingerprint 0d7d3834cf187726cf331c40a31aa7ef6b29ba4df601416c9788f6ee01058cf3"
+)]
 pub(crate) struct Flags {
     /// The URL of the CA
     #[arg(long, value_name = "URI")]

@@ -63,15 +63,9 @@ pub(crate) fn run(flags: &Flags, setting: &Setting<'_>) -> Outcome {
     }
     wait_for(async {
         let key_password = passwords::from_optional_file(flags.password_file.as_deref())?;
-        let certifier = offline::certifier(
-            "ca certificate",
-            &flags.address,
-            &flags.offline,
-            key_password.as_ref(),
-            None,
-            setting,
-        )
-        .await?;
+        let certifier =
+            offline::certifier("ca certificate", &flags.address, &flags.offline, key_password.as_ref(), None, setting)
+                .await?;
         let mut options = CertificateOptions {
             subject: flags.subject.clone(),
             sans: flags.san.clone(),

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use keywheel_wire::step::ca_json::CaJson;
 
-use crate::commands::files::{self, Secrecy};
 use crate::commands::Setting;
+use crate::commands::files::{self, Secrecy};
 use crate::failure::{Classed, Failure, Outcome};
 
 /// The configuration of a CA, and where it came from.
@@ -31,10 +31,9 @@ impl Config {
     pub(crate) fn write(&self, setting: &Setting<'_>) -> Outcome<()> {
         self.json.validate().or_usage(|| format!("{} would be wrong, nothing was changed", self.path.display()))?;
         files::replace(&self.path, self.json.to_text().as_bytes(), Secrecy::Public)?;
-        setting.voice.say(format!(
-            "{} was changed; a running CA takes it over when it gets SIGHUP",
-            self.path.display()
-        ));
+        setting
+            .voice
+            .say(format!("{} was changed; a running CA takes it over when it gets SIGHUP", self.path.display()));
         Ok(())
     }
 

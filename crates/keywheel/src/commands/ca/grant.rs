@@ -157,8 +157,7 @@ mod tests {
 
     #[test]
     fn single_variables_may_be_json_or_text() {
-        let flags =
-            TemplateFlags { set: vec!["n=5".into(), "s=a=b".into(), "l=[1,2]".into()], set_file: None };
+        let flags = TemplateFlags { set: vec!["n=5".into(), "s=a=b".into(), "l=[1,2]".into()], set_file: None };
         assert_eq!(Value::Object(flags.data().unwrap()), serde_json::json!({"n": 5, "s": "a=b", "l": [1, 2]}));
     }
 

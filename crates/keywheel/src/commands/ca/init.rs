@@ -65,7 +65,9 @@ pub(crate) struct Flags {
 pub(crate) fn run(flags: &Flags, setting: &Setting<'_>) -> Outcome {
     let key_kind = flags.ca_key.kind()?;
     if let Some(other) = flags.deployment_type.as_deref().filter(|kind| !kind.eq_ignore_ascii_case("standalone")) {
-        return Err(Failure::usage(format!("invalid value '{other}' for flag '--deployment-type'; options are standalone")));
+        return Err(Failure::usage(format!(
+            "invalid value '{other}' for flag '--deployment-type'; options are standalone"
+        )));
     }
     if flags.no_db {
         setting.voice.warn("--no-db: the CA keeps its database all the same, since tokens must stay one-time");
@@ -79,8 +81,12 @@ pub(crate) fn run(flags: &Flags, setting: &Setting<'_>) -> Outcome {
         }
         names => names,
     };
-    let address =
-        given_or_asked(flags.address.as_ref(), "What IP and port will your new CA bind to?", "--address", Some(":443"))?;
+    let address = given_or_asked(
+        flags.address.as_ref(),
+        "What IP and port will your new CA bind to?",
+        "--address",
+        Some(":443"),
+    )?;
     let question = "What would you like to name the CA's first provisioner?";
     let provisioner = given_or_asked(flags.provisioner.as_ref(), question, "--provisioner", Some("admin"))?;
     let provisioner_password = passwords::from_optional_file(flags.provisioner_password_file.as_deref())?;

@@ -54,7 +54,9 @@ pub(crate) enum NameWords {
     #[command(after_help = "Examples:\n  keywheel ca policy authority x509 allow cn 'My Service'")]
     Cn(RuleFlags),
     /// DNS names, such as svc.example.com or *.example.com
-    #[command(after_help = "Examples:\n  keywheel ca policy authority x509 allow dns '*.example.com'\n  keywheel ca policy authority x509 deny dns --remove bad.example.com")]
+    #[command(
+        after_help = "Examples:\n  keywheel ca policy authority x509 allow dns '*.example.com'\n  keywheel ca policy authority x509 deny dns --remove bad.example.com"
+    )]
     Dns(RuleFlags),
     /// E-mail addresses, such as @example.com or a@example.com
     #[command(after_help = "Examples:\n  keywheel ca policy authority x509 allow email @example.com")]

@@ -35,7 +35,9 @@ pub(crate) enum Words {
 
 /// Flags of `list`.
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  keywheel ca provisioner list\n  keywheel ca provisioner list --ca-config config/ca.json")]
+#[command(
+    after_help = "Examples:\n  keywheel ca provisioner list\n  keywheel ca provisioner list --ca-config config/ca.json"
+)]
 pub(crate) struct ListFlags {
     /// List those of this configuration instead of asking the CA
     #[arg(long, value_name = "file")]
@@ -313,10 +315,9 @@ impl OptionFlags {
                 inner(object, &["claims"])?.insert(key.into(), duration(flag, text)?.into());
             }
         }
-        for (key, given) in [
-            ("disableRenewal", self.disable_renewal),
-            ("allowRenewalAfterExpiry", self.allow_renewal_after_expiry),
-        ] {
+        for (key, given) in
+            [("disableRenewal", self.disable_renewal), ("allowRenewalAfterExpiry", self.allow_renewal_after_expiry)]
+        {
             if let Some(flag) = given {
                 inner(object, &["claims"])?.insert(key.into(), flag.into());
             }
@@ -351,11 +352,9 @@ fn duration(flag: &str, text: &str) -> Outcome<String> {
 fn inner<'a>(object: &'a mut Map<String, Value>, steps: &[&str]) -> Outcome<&'a mut Map<String, Value>> {
     let mut here = object;
     for step in steps {
-        here = here
-            .entry(*step)
-            .or_insert_with(|| Value::Object(Map::new()))
-            .as_object_mut()
-            .ok_or_else(|| Failure::usage(format!("'{step}' of the provisioner is not an object; nothing was changed")))?;
+        here = here.entry(*step).or_insert_with(|| Value::Object(Map::new())).as_object_mut().ok_or_else(|| {
+            Failure::usage(format!("'{step}' of the provisioner is not an object; nothing was changed"))
+        })?;
     }
     Ok(here)
 }

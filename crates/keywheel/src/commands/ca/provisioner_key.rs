@@ -57,8 +57,8 @@ pub(super) fn public(path: &Path) -> Outcome<Value> {
 
 /// The roots of an X5C provisioner as the reference keeps them: base64 of their PEM text.
 pub(super) fn roots(text: &[u8], path: &Path) -> Outcome<String> {
-    let chain = Certificate::chain_from_pem(text)
-        .or_usage(|| format!("read the root certificates {}", path.display()))?;
+    let chain =
+        Certificate::chain_from_pem(text).or_usage(|| format!("read the root certificates {}", path.display()))?;
     let pem: String = chain.iter().map(Certificate::to_pem).collect();
     Ok(base64::encode(pem.as_bytes(), Alphabet::Standard))
 }

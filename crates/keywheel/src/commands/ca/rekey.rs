@@ -212,3 +212,62 @@ fn would(plan: &RekeyPlan, setting: &Setting<'_>) -> Outcome {
     }))?;
     DONE
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::home::Home;
+    use crate::voice::Voice;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        flags: Flags,
+    }
+
+    fn checked_line(words: &str) -> Outcome<Afterwards> {
+        let flags = Line::parse_from(std::iter::once("rekey").chain(words.split_whitespace())).flags;
+        let home = Home::find(Some(std::path::Path::new("/nowhere")), None, &|_| None)?;
+        let voice = Voice::new(false);
+        check(&flags, &Setting { home: &home, program: "keywheel", voice: &voice })
+    }
+
+    #[test]
+    fn what_the_command_line_alone_shows_to_be_wrong_is_refused_before_any_file_is_read() {
+        for (words, message) in [
+            ("a.crt a.key", "'keywheel ca rekey' requires the '--ca-url' flag"),
+            ("a.crt a.key --ca-url http://ca", "invalid value 'http://ca' for flag '--ca-url'; must have https scheme"),
+            ("a.crt a.key --ca-url ca --expires-in 1x", "invalid value '1x' for flag '--expires-in'"),
+            ("a.crt a.key --ca-url ca --rekey-period 1h", "flag '--rekey-period' requires the '--daemon' flag"),
+            // The reference looks at these only where it does not run as a daemon.
+            (
+                "a.crt a.key --ca-url ca --daemon --kty FOO",
+                "invalid value 'FOO' for flag '--kty'; options are RSA, EC, OKP",
+            ),
+            (
+                "a.crt a.key --ca-url ca --private-key b.key --kty EC",
+                "flag '--kty' is incompatible with '--private-key'",
+            ),
+            (
+                "a.crt a.key --ca-url ca --private-key b.key --daemon",
+                "flag '--private-key' is incompatible with '--daemon'",
+            ),
+            ("a.pem a.pem --ca-url ca", "certificate and key would both be written to a.pem; nothing was changed"),
+            (
+                "a.crt a.key --ca-url ca --out-cert a.key",
+                "certificate and key would both be written to a.key; nothing was changed",
+            ),
+        ] {
+            let failure = checked_line(words).unwrap_err();
+            assert_eq!(failure.message(), message, "{words}");
+            assert_eq!(failure.exit(), Exit::Usage, "{words}");
+        }
+    }
+
+    #[test]
+    fn offline_needs_no_address() {
+        assert!(checked_line("a.crt a.key --offline").is_ok());
+    }
+}

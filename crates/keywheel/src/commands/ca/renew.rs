@@ -98,7 +98,9 @@ pub(crate) fn run(flags: &Flags, setting: &Setting<'_>) -> Outcome {
             Ok(outcome) => report::outcome(&outcome, report::RENEWAL, setting.voice)?,
             Err(ClientError::Hook { report, source }) => {
                 report::done(&report, report::RENEWAL, setting.voice)?;
-                return Err(Failure::of(Exit::Hook, source).context("the new certificate is in place, but the hook failed"));
+                return Err(
+                    Failure::of(Exit::Hook, source).context("the new certificate is in place, but the hook failed")
+                );
             }
             Err(error) => return Err(error.into()),
         }

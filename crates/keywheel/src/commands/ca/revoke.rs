@@ -51,8 +51,9 @@ pub(crate) struct Flags {
 
 pub(crate) fn run(flags: &Flags, setting: &Setting<'_>) -> Outcome {
     let reason = match flags.reason_code.as_deref().filter(|text| !text.is_empty()) {
-        Some(text) => ReasonCode::parse(text)
-            .map_err(|error| Failure::usage(format!("invalid value '{text}' for flag '--reasonCode'")).hint(error.to_string()))?,
+        Some(text) => ReasonCode::parse(text).map_err(|error| {
+            Failure::usage(format!("invalid value '{text}' for flag '--reasonCode'")).hint(error.to_string())
+        })?,
         None => ReasonCode::Unspecified,
     };
     let target = flags.target()?;
@@ -61,9 +62,7 @@ pub(crate) fn run(flags: &Flags, setting: &Setting<'_>) -> Outcome {
         let certifier =
             offline::certifier("ca revoke", &flags.address, &flags.offline, password.as_ref(), None, setting).await?;
         let target = match target {
-            Target::Serial(serial) => {
-                RevokeTarget::Serial { serial, authorization: flags.grant.authorization()? }
-            }
+            Target::Serial(serial) => RevokeTarget::Serial { serial, authorization: flags.grant.authorization()? },
             Target::Itself(certificate, key) => RevokeTarget::Itself { certificate, key, password },
         };
         let mut options = RevokeOptions {
@@ -100,13 +99,42 @@ impl Flags {
                 Err(Failure::usage("flag '--token' is incompatible with '--cert'"))
             }
             (None, Some(certificate), Some(key)) => Ok(Target::Itself(certificate.clone(), key.clone())),
-            (None, None, None) => {
-                Err(Failure::usage("say what to revoke: a serial number, or '--cert' and '--key'"))
-            }
+            (None, None, None) => Err(Failure::usage("say what to revoke: a serial number, or '--cert' and '--key'")),
             (Some(serial), None, None) => {
                 Serial::parse(serial).or_usage(|| format!("'{serial}' is not a serial number"))?;
                 Ok(Target::Serial(serial.clone()))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        flags: Flags,
+    }
+
+    #[test]
+    fn a_revocation_names_a_serial_number_or_a_certificate_with_its_key() {
+        for (words, message) in [
+            ("", "say what to revoke: a serial number, or '--cert' and '--key'"),
+            ("--cert c", "flag '--cert' requires the '--key' flag"),
+            ("--key k", "flag '--key' requires the '--cert' flag"),
+            ("1 --cert c --key k", "a serial number is incompatible with flag '--cert'"),
+            ("--cert c --key k --token t", "flag '--token' is incompatible with '--cert'"),
+        ] {
+            let line = Line::parse_from(std::iter::once("revoke").chain(words.split_whitespace()));
+            let failure = line.flags.target().err().unwrap_or_else(|| panic!("{words} was accepted"));
+            assert_eq!(failure.message(), message);
+        }
+        let line = Line::parse_from(["revoke", "0x10"]);
+        assert!(matches!(line.flags.target(), Ok(Target::Serial(serial)) if serial == "0x10"));
+        assert!(Line::parse_from(["revoke", "zz"]).flags.target().is_err());
     }
 }

@@ -105,11 +105,7 @@ pub(crate) fn run(flags: Flags, setting: &Setting<'_>) -> Outcome {
 
 /// Opens the CA, binds its addresses, and serves in the background.
 pub(crate) async fn serve(plan: ServePlan) -> Outcome<Serving> {
-    let settings = plan
-        .config
-        .json
-        .settings()
-        .or_usage(|| format!("{} is not right", plan.config.path.display()))?;
+    let settings = plan.config.json.settings().or_usage(|| format!("{} is not right", plan.config.path.display()))?;
     // Bound before anything else is touched: two servers must not open one database by accident.
     let https = bind(&settings.address).await?;
     let http = bind_optional(settings.insecure_address.as_deref()).await?;

@@ -85,8 +85,7 @@ pub(crate) fn run(flags: &Flags, setting: &Setting<'_>) -> Outcome {
         prompt::may_overwrite(flags.force, [path.as_path()])?;
     }
     let token = wait_for(async {
-        let certifier =
-            offline::certifier("ca token", &flags.address, &flags.offline, None, None, setting).await?;
+        let certifier = offline::certifier("ca token", &flags.address, &flags.offline, None, None, setting).await?;
         let mut options = TokenOptions {
             purpose,
             subject: flags.subject.clone(),
@@ -129,9 +128,8 @@ pub(crate) fn run(flags: &Flags, setting: &Setting<'_>) -> Outcome {
 
 impl Flags {
     fn purpose(&self) -> Outcome<Purpose> {
-        let exclusive = |first: &str, second: &str| {
-            Failure::usage(format!("flag '{first}' is incompatible with '{second}'"))
-        };
+        let exclusive =
+            |first: &str, second: &str| Failure::usage(format!("flag '{first}' is incompatible with '{second}'"));
         let purpose = match (self.revoke, self.renew, self.rekey) {
             (false, false, false) => Purpose::Sign,
             (true, false, false) => Purpose::Revoke,
@@ -148,6 +146,47 @@ impl Flags {
             (None, _, Purpose::Rekey) => Err(Failure::usage("flag '--rekey' requires the '--x5c-cert' flag")),
             _ if self.cnf.is_some() && self.cnf_file.is_some() => Err(exclusive("--cnf", "--cnf-file")),
             _ => Ok(purpose),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        flags: Flags,
+    }
+
+    fn purpose(words: &str) -> Outcome<Purpose> {
+        Line::parse_from(std::iter::once("token").chain(words.split_whitespace())).flags.purpose()
+    }
+
+    #[test]
+    fn a_token_is_for_one_purpose_that_the_flags_name() {
+        assert_eq!(purpose("s").unwrap(), Purpose::Sign);
+        assert_eq!(purpose("s --revoke").unwrap(), Purpose::Revoke);
+        assert_eq!(purpose("s --renew --x5c-cert c --x5c-key k").unwrap(), Purpose::Renew);
+        // The reference makes a sign token of this one.
+        assert_eq!(purpose("s --rekey --x5c-cert c --x5c-key k").unwrap(), Purpose::Rekey);
+    }
+
+    #[test]
+    fn purposes_and_proofs_that_do_not_fit_together_are_refused() {
+        for (words, message) in [
+            ("s --revoke --renew", "flag '--revoke' is incompatible with '--renew'"),
+            ("s --revoke --rekey", "flag '--revoke' is incompatible with '--rekey'"),
+            ("s --renew --rekey", "flag '--renew' is incompatible with '--rekey'"),
+            ("s --rekey", "flag '--rekey' requires the '--x5c-cert' flag"),
+            ("s --x5c-cert c", "flag '--x5c-cert' requires the '--x5c-key' flag"),
+            ("s --x5c-key k", "flag '--x5c-key' requires the '--x5c-cert' flag"),
+            ("s --cnf a --cnf-file b", "flag '--cnf' is incompatible with '--cnf-file'"),
+        ] {
+            assert_eq!(purpose(words).unwrap_err().message(), message, "{words}");
         }
     }
 }

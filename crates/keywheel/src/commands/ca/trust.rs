@@ -14,7 +14,9 @@ use crate::prompt;
 
 /// Flags of `ca health`.
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  keywheel ca health\n  keywheel ca health --ca-url https://ca.example.com:9000 --root root_ca.crt")]
+#[command(
+    after_help = "Examples:\n  keywheel ca health\n  keywheel ca health --ca-url https://ca.example.com:9000 --root root_ca.crt"
+)]
 pub(crate) struct HealthFlags {
     #[command(flatten)]
     address: AddressFlags,
@@ -22,7 +24,9 @@ pub(crate) struct HealthFlags {
 
 /// Flags of `ca root`.
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  keywheel ca root root_ca.crt\n  keywheel ca root --ca-url https://ca.example.com --fingerprint 0d7d3834cf187726cf331c40a31aa7ef6b29ba4df601416c9788f6ee01058cf3")]
+#[command(
+    after_help = "Examples:\n  keywheel ca root root_ca.crt\n  keywheel ca root --ca-url https://ca.example.com --fingerprint 0d7d3834cf187726cf331c40a31aa7ef6b29ba4df601416c9788f6ee01058cf3"
+)]
 pub(crate) struct RootFlags {
     /// Where the root certificate goes; without it, to stdout
     #[arg(value_name = "root-file")]

@@ -74,7 +74,8 @@ impl Teller {
             Event::Failed { error, attempt, retry_after } => {
                 let again = short(retry_after);
                 let failure = Failure::from(error);
-                let value = json!({"event": "failed", "message": failure.message(), "attempt": attempt, "retry_in": again});
+                let value =
+                    json!({"event": "failed", "message": failure.message(), "attempt": attempt, "retry_in": again});
                 self.error(&format!("{}; trying again in {again}", failure.message()), value);
             }
             Event::HookFailed { error } => {

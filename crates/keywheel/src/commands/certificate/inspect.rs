@@ -34,7 +34,9 @@ pub(crate) struct Flags {
 pub(crate) fn run(flags: &Flags, setting: &Setting<'_>) -> Outcome {
     let format = if setting.voice.speaks_json() { "json" } else { flags.format.as_str() };
     if !matches!(format, "text" | "json" | "pem") {
-        return Err(Failure::usage(format!("invalid value '{format}' for flag '--format'; options are text, json, pem")));
+        return Err(Failure::usage(format!(
+            "invalid value '{format}' for flag '--format'; options are text, json, pem"
+        )));
     }
     if flags.short && format != "text" {
         return Err(Failure::usage(format!("flag '--short' is incompatible with '--format {format}'")));

@@ -107,10 +107,10 @@ fn is_request(label: &str) -> bool {
 
 fn not_remote(path: &Path) -> Outcome<()> {
     match path.to_str() {
-        Some(text) if text.starts_with("https://") || text.starts_with("tls://") => Err(Failure::usage(format!(
-            "{text} is not a file: certificates of servers cannot be read yet"
-        ))
-        .hint("openssl s_client -connect <host>:<port> -showcerts </dev/null > chain.crt")),
+        Some(text) if text.starts_with("https://") || text.starts_with("tls://") => {
+            Err(Failure::usage(format!("{text} is not a file: certificates of servers cannot be read yet"))
+                .hint("openssl s_client -connect <host>:<port> -showcerts </dev/null > chain.crt"))
+        }
         _ => Ok(()),
     }
 }

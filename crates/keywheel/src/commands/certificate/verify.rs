@@ -36,7 +36,8 @@ pub(crate) fn run(flags: &Flags, setting: &Setting<'_>) -> Outcome {
     let certificates = source::certificates(&flags.certificate)?;
     let roots = match flags.roots.as_deref().filter(|roots| !roots.is_empty()) {
         Some(given) => source::roots(given)?,
-        None => source::certificates(&setting.home.root_certificate()).map_err(|failure| failure.hint("name the roots with --roots"))?,
+        None => source::certificates(&setting.home.root_certificate())
+            .map_err(|failure| failure.hint("name the roots with --roots"))?,
     };
     let Some((leaf, intermediates)) = certificates.split_first() else {
         return Err(Failure::usage(format!("{} holds no certificate", flags.certificate.display())));
