@@ -38,7 +38,9 @@ impl Home {
                 None => match environment("HOME").filter(|path| !path.is_empty()) {
                     Some(home) => Path::new(&home).join(".step"),
                     None => {
-                        return Err(Failure::usage("neither STEPPATH nor HOME is set").hint("name a folder with --home"));
+                        return Err(
+                            Failure::usage("neither STEPPATH nor HOME is set").hint("name a folder with --home")
+                        );
                     }
                 },
             },

@@ -74,7 +74,9 @@ pub(crate) fn run(flags: Flags, setting: &Setting<'_>) -> Outcome {
             metrics_address: None,
         };
         let serving = ca::serve(plan).await?;
-        let rotation = if fresh { Some(demo(&home, password, setting).await?) } else { None };
+        // A first use that was cut off shows its rotation the next time.
+        let shown_before = home.join("demo").join("demo.crt").exists();
+        let rotation = if shown_before { None } else { Some(demo(&home, password, setting).await?) };
         tell(&home, rotation.as_ref(), setting)?;
         serving.until_told_to_stop().await?;
         DONE
