@@ -102,41 +102,32 @@ fn every_kind_of_leaf_from_every_kind_of_issuer_passes_openssl_and_pkilint_befor
             pair_matches(place, "svc.crt", "svc.key");
             pkilint_finds_nothing(place, "lint_pkix_cert", &["svc.crt"]);
         }
-        // The list of revoked certificates, empty and not.
-        place
-            .run(
-                "curl",
-                &["-fsS", "--cacert", "step/certs/root_ca.crt", "-o", "empty.crl", &format!("{}/crl", ca.url())],
-            )
-            .ok();
-        place.keywheel(&["ca", "revoke", "--cert", "svc.crt", "--key", "svc.key"]).ok();
-        place
-            .run("curl", &["-fsS", "--cacert", "step/certs/root_ca.crt", "-o", "one.crl", &format!("{}/crl", ca.url())])
-            .ok();
-        for list in ["empty.crl", "one.crl"] {
-            let done = place
-                .run(
-                    "openssl",
-                    &[
-                        "crl",
-                        "-inform",
-                        "DER",
-                        "-in",
-                        list,
-                        "-noout",
-                        "-text",
-                        "-CAfile",
-                        "step/certs/intermediate_ca.crt",
-                    ],
-                )
-                .ok();
-            assert!(done.stderr.contains("verify OK"), "OpenSSL does not verify {list}: {}", done.stderr);
-            pkilint_finds_nothing(place, "lint_crl", &["-t", "CRL", "-p", "PKIX", list]);
-        }
-        let one = place.run("openssl", &["crl", "-inform", "DER", "-in", "one.crl", "-noout", "-text"]).ok();
-        let serial = place.run("openssl", &["x509", "-in", "svc.crt", "-noout", "-serial"]).ok().stdout;
-        let serial = serial.trim().trim_start_matches("serial=");
-        assert!(one.stdout.contains(serial), "the revoked serial {serial} is not on the list: {}", one.stdout);
+        the_lists_of_revoked_certificates_pass(&ca);
+    }
+}
+
+/// The list of an authority with and without the certificate `svc.crt` on it.
+fn the_lists_of_revoked_certificates_pass(ca: &Ca) {
+    let place = &ca.place;
+    let url = format!("{}/crl", ca.url());
+    let fetch = |file: &str| {
+        place.run("curl", &["-fsS", "--cacert", "step/certs/root_ca.crt", "-o", file, &url]).ok();
+        place.run("openssl", &["crl", "-inform", "DER", "-in", file, "-noout", "-text"]).ok().stdout
+    };
+    let serial = place.run("openssl", &["x509", "-in", "svc.crt", "-noout", "-serial"]).ok().stdout;
+    let serial = serial.trim().trim_start_matches("serial=");
+    assert!(!fetch("before.crl").contains(serial), "the certificate is listed before it was revoked");
+    place.keywheel(&["ca", "revoke", "--cert", "svc.crt", "--key", "svc.key"]).ok();
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while !fetch("after.crl").contains(serial) {
+        assert!(std::time::Instant::now() < until, "the revoked serial {serial} does not come onto the list");
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    for list in ["before.crl", "after.crl"] {
+        let words = ["crl", "-inform", "DER", "-in", list, "-noout", "-CAfile", "step/certs/intermediate_ca.crt"];
+        let done = place.run("openssl", &words).ok();
+        assert!(done.stderr.contains("verify OK"), "OpenSSL does not verify {list}: {}", done.stderr);
+        pkilint_finds_nothing(place, "lint_crl", &["-t", "CRL", "-p", "PKIX", list]);
     }
 }
 
