@@ -1,19 +1,27 @@
 //! The JSON bodies of the step API, request and answer, in the exact shapes that step and step-ca exchange.
 
+use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 /// The largest request body that is worth reading; everything the API asks for is far below it.
 pub const MAX_REQUEST_BODY: usize = 256 * 1024;
 
-/// Reads the first JSON value of a request body, as the reference does: what follows it is ignored, and so are unknown fields.
+/// Reads the first JSON value of a request body, as the reference does: what follows it is ignored, and so are unknown fields;
+/// `null` is an empty object, and any other value that is no object is refused.
 ///
 /// # Errors
 /// What serde says when the body is not JSON or has another shape.
-pub fn decode_first<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, serde_json::Error> {
-    match serde_json::Deserializer::from_slice(body).into_iter::<T>().next() {
-        Some(first) => first,
-        None => serde_json::from_slice(body),
+pub fn decode_first<T: DeserializeOwned>(body: &[u8]) -> Result<T, serde_json::Error> {
+    let first = match serde_json::Deserializer::from_slice(body).into_iter::<Value>().next() {
+        Some(first) => first?,
+        None => serde_json::from_slice(body)?,
+    };
+    match first {
+        Value::Null => serde_json::from_value(Value::Object(Map::new())),
+        // A derived reader would take the fields from a list, one after the other.
+        Value::Array(_) => Err(serde_json::Error::custom("a list stands where an object is expected")),
+        other => serde_json::from_value(other),
     }
 }
 
@@ -218,6 +226,13 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn null_is_an_empty_body_and_a_list_is_none() {
+        assert_eq!(decode_first::<RekeyRequest>(b"null").unwrap(), decode_first(b"{}").unwrap());
+        assert!(decode_first::<RekeyRequest>(b"[\"x\"]").is_err());
+        assert!(decode_first::<RekeyRequest>(b"[]").is_err());
+    }
 
     #[test]
     fn an_absent_null_or_unknown_field_is_read_as_empty() {
