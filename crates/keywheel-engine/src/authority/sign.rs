@@ -84,7 +84,11 @@ pub(super) fn read_request(der: &[u8]) -> Result<Request, AuthorityError> {
         AuthorityError::Malformed("invalid csr".to_owned())
     };
     let request = Request::from_der(der).map_err(|error| invalid(&error))?;
-    request.verify().map_err(|error| invalid(&error))?;
+    if let Err(error) = request.verify() {
+        // A key too short to verify anything: its length is what the requester must hear of.
+        check_key(request.spki())?;
+        return Err(invalid(&error));
+    }
     Ok(request)
 }
 
