@@ -80,8 +80,9 @@ fn our_client_renews_and_rekeys_by_token() {
     pair_matches(place, "svc.local.crt", "svc.local.key");
     // Also where the certificate is over, if the CA allows that.
     lab.change_provisioner(|provisioner| provisioner["claims"]["allowRenewalAfterExpiry"] = json!(true));
-    let ends = jiff::SignedDuration::from_mins(-5);
+    let ends = jiff::SignedDuration::from_secs(2);
     let over = lab.make(&Leaf { ends, ..lab.leaf("over.local") });
+    std::thread::sleep(std::time::Duration::from_secs(4));
     let files = [over.certificate_file(), over.key_file()];
     for words in [&["ca", "renew", "--mtls=false"], &["ca", "rekey", "--mtls=false"]] {
         lab.ca.place.keywheel(&[&words[..], &["--force"], &files].concat()).ok();
@@ -192,7 +193,10 @@ fn a_token_has_the_audience_of_its_purpose_online_and_offline() {
     assert_eq!(audience(&[&["svc.local"], &password[..]].concat()), format!("{url}/1.0/sign"));
     assert_eq!(audience(&[&["--revoke", "123"], &password[..]].concat()), format!("{url}/1.0/revoke"));
     assert_eq!(audience(&[&["--renew", "svc.local"], &pair[..]].concat()), format!("{url}/renew"));
-    assert_eq!(audience(&[&["--rekey", "svc.local"], &pair[..]].concat()), format!("{url}/rekey"));
+    // A token for a rekey is bound to its request.
+    place.write("svc.csr", crate::lab::csr(&crate::lab::new_key(keywheel_wire::private_key::KeyKind::EcP256)));
+    let bound = ["--rekey", "--cnf-file", "svc.csr", "svc.local"];
+    assert_eq!(audience(&[&bound, &pair[..]].concat()), format!("{url}/rekey"));
     // Offline the audience is the CA's first name, as in the reference; the CA accepts it.
     let offline = audience(&[&["--offline", "svc.local"], &password[..]].concat());
     let host = offline.strip_prefix("https://localhost").unwrap_or_else(|| panic!("another host: {offline}"));

@@ -27,7 +27,8 @@ use keywheel_wire::x509::tbs::TbsBuilder;
 use serde_json::{Value, json};
 
 /// What the reference says where it does not say why.
-pub const REFUSED: &str = "The request lacked necessary authorization to be completed. Please see the certificate authority logs";
+pub const REFUSED: &str =
+    "The request lacked necessary authorization to be completed. Please see the certificate authority logs";
 
 /// Counts the files that questions and answers need.
 static FILES: AtomicU32 = AtomicU32::new(0);
@@ -111,7 +112,7 @@ impl Lab {
     /// Lets the server read `ca.json` again.
     pub fn reload(&mut self) {
         self.ca.server.signal("HUP");
-        self.ca.server.wait_for("serve: configuration was read again");
+        self.ca.server.wait_for("the configuration was read again");
     }
 
     /// Where questions go.
@@ -170,7 +171,8 @@ impl Lab {
         ];
         if let Some((kind, name, credential)) = leaf.provisioner {
             let (name, credential_id) = (name.to_owned(), credential.to_owned());
-            extensions.push(ProvisionerExtension { kind, name, credential_id, key_value_pairs: Vec::new() }.extension());
+            extensions
+                .push(ProvisionerExtension { kind, name, credential_id, key_value_pairs: Vec::new() }.extension());
         }
         extensions.extend(leaf.more.iter().cloned());
         let scheme = SignatureScheme::default_for(issuer_key.kind());
@@ -429,9 +431,8 @@ impl Question<'_> {
         let number = FILES.fetch_add(1, Ordering::Relaxed);
         let file = |kind: &str| place.file(&format!("{kind}-{number}"));
         let (headers, answer) = (file("headers"), file("answer"));
-        let mut words: Vec<String> = ["-sS", "--max-time", "60", "-w", "%{http_code}", "-X", self.method]
-            .map(String::from)
-            .to_vec();
+        let mut words: Vec<String> =
+            ["-sS", "--max-time", "60", "-w", "%{http_code}", "-X", self.method].map(String::from).to_vec();
         let shown = |path: &Path| path.display().to_string();
         words.extend(["--cacert".into(), shown(&place.file("step/certs/root_ca.crt"))]);
         words.extend(["-D".into(), shown(&headers), "-o".into(), shown(&answer)]);

@@ -71,8 +71,12 @@ fn a_rekey_that_is_asked_at_both_nodes_gets_the_same_certificate() {
     let key = new_key(KeyKind::EcP256);
     let olds = [two.lab.issue("a.local"), two.lab.issue("b.local")];
     let answers = std::thread::scope(|scope| {
-        let asked: Vec<_> =
-            (0..2).map(|one| { let (door, old, key) = (&doors[one], &olds[one], &key); scope.spawn(move || door.rekey(old, key).status) }).collect();
+        let asked: Vec<_> = (0..2)
+            .map(|one| {
+                let (door, old, key) = (&doors[one], &olds[one], &key);
+                scope.spawn(move || door.rekey(old, key).status)
+            })
+            .collect();
         asked.into_iter().map(|one| one.join().expect("asked")).collect::<BTreeSet<u16>>()
     });
     assert_eq!(answers, BTreeSet::from([201, 403]));

@@ -77,7 +77,8 @@ fn a_superseded_certificate_whose_successor_is_in_use_is_not_replaced_again_duri
     // Nobody has seen the successor: the client may have lost its key.
     lab.door().renew(&old).is(403, "superseded");
     use_it(&lab, &new);
-    let says = format!("the certificate was superseded by {}, which is in use; rekey that one", new.certificate.serial());
+    let says =
+        format!("the certificate was superseded by {}, which is in use; rekey that one", new.certificate.serial());
     lab.door().rekey(&old, &new_key(KeyKind::EcP256)).is(403, &says);
     lab.door().renew(&old).is(403, "superseded");
     // For everything else it is good until the overlap is over.
@@ -140,7 +141,8 @@ fn an_old_certificate_that_was_revoked_for_another_reason_gets_no_answer_again()
     let key = new_key(KeyKind::EcP256);
     lab.door().rekey(&old, &key).is(201, "");
     let serial = old.certificate.serial().to_string();
-    let body = json!({ "serial": serial, "reasonCode": 1, "passive": true, "ott": lab.token("/1.0/revoke", &serial, None) });
+    let body =
+        json!({ "serial": serial, "reasonCode": 1, "passive": true, "ott": lab.token("/1.0/revoke", &serial, None) });
     lab.door().post("/revoke", body.to_string()).ask().is(200, "ok");
     lab.door().rekey(&old, &key).is(401, REFUSED);
 }

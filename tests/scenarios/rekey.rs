@@ -31,11 +31,19 @@ pub fn is_successor_of(new: &Pair, old: &Pair, issuer: &keywheel_wire::x509::cer
     assert_ne!(new.certificate.serial(), old.certificate.serial());
     assert_eq!(new.duration(), old.duration(), "the duration is kept");
     assert!(new.certificate.not_before() >= old.certificate.not_before(), "the life begins anew");
-    assert_eq!(new.certificate.subject().as_der(), old.certificate.subject().as_der(), "the subject is kept byte for byte");
+    assert_eq!(
+        new.certificate.subject().as_der(),
+        old.certificate.subject().as_der(),
+        "the subject is kept byte for byte"
+    );
     assert_eq!(preserved(new), preserved(old), "all other extensions are kept byte for byte");
     assert_eq!(new.certificate.subject_alt_names().expect("read"), old.certificate.subject_alt_names().expect("read"));
     let expected = key_identifier::of_key(new.key.public_key()).expect("a key");
-    assert_eq!(new.certificate.parts().subject_key_id().expect("read"), Some(expected), "the identifier of the new key");
+    assert_eq!(
+        new.certificate.parts().subject_key_id().expect("read"),
+        Some(expected),
+        "the identifier of the new key"
+    );
     let above = issuer.parts().subject_key_id().expect("read");
     assert_eq!(new.certificate.parts().authority_key_id().expect("read"), above, "the identifier of the issuer's key");
     assert_eq!(new.certificate.issuer(), issuer.subject());
@@ -104,7 +112,9 @@ fn a_rekey_without_a_client_certificate_answers_400() {
 fn a_rekey_that_the_authority_refuses_answers_403() {
     let mut lab = Lab::start();
     let old = lab.issue("svc.local");
-    lab.change_provisioner(|provisioner| provisioner["keywheel"]["policy"] = json!({ "deny": { "dns": ["svc.local"] } }));
+    lab.change_provisioner(|provisioner| {
+        provisioner["keywheel"]["policy"] = json!({ "deny": { "dns": ["svc.local"] } })
+    });
     lab.door()
         .rekey(&old, &new_key(KeyKind::EcP256))
         .is(403, "The request was forbidden by the certificate authority: ")
@@ -236,8 +246,16 @@ fn a_weak_key_the_old_key_and_a_key_that_was_certified_before_are_refused() {
 fn what_a_rekey_request_says_besides_its_key_is_ignored() {
     let lab = Lab::start();
     let old = lab.issue("svc.local");
-    let words = ["req", "-new", "-nodes", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-keyout", "bold.key"];
-    let more = ["-subj", "/CN=root/O=Evil", "-addext", "subjectAltName=DNS:evil.local", "-addext", "basicConstraints=critical,CA:TRUE"];
+    let words =
+        ["req", "-new", "-nodes", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-keyout", "bold.key"];
+    let more = [
+        "-subj",
+        "/CN=root/O=Evil",
+        "-addext",
+        "subjectAltName=DNS:evil.local",
+        "-addext",
+        "basicConstraints=critical,CA:TRUE",
+    ];
     let csr = lab.ca.place.run("openssl", &[&words[..], &more[..]].concat()).ok().stdout;
     let answer = lab.door().post("/rekey", json!({ "csr": csr }).to_string()).by(&old).ask().is(201, "");
     let (key, _) = keywheel_signer::file_key::FileKey::load(&lab.ca.place.file("bold.key"), None).expect("a key");

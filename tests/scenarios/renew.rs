@@ -53,15 +53,19 @@ fn a_renewal_without_a_client_certificate_answers_400() {
 fn a_renewal_that_the_authority_refuses_answers_403() {
     let mut lab = Lab::start();
     let old = lab.issue("svc.local");
-    lab.change(|configuration| configuration["authority"]["policy"] = json!({ "x509": { "deny": { "dns": ["svc.local"] } } }));
+    lab.change(|configuration| {
+        configuration["authority"]["policy"] = json!({ "x509": { "deny": { "dns": ["svc.local"] } } })
+    });
     lab.door().renew(&old).is(403, "svc.local");
 }
 
 #[test]
 fn a_renewal_by_token_after_expiry_answers_201_where_the_provisioner_allows_it() {
     let mut lab = Lab::start();
-    let ends = SignedDuration::from_mins(-1);
+    // Its chain must have been good at its end, hence after the CA was made.
+    let ends = SignedDuration::from_secs(2);
     let old = lab.make(&Leaf { ends, ..lab.leaf("svc.local") });
+    std::thread::sleep(std::time::Duration::from_secs(4));
     lab.door()
         .post("/renew", "")
         .bearer(&token(&old, &contents(&lab, &old)))
@@ -69,7 +73,11 @@ fn a_renewal_by_token_after_expiry_answers_201_where_the_provisioner_allows_it()
         .is(401, "The request lacked necessary authorization to be completed: certificate expired on ");
     lab.change_provisioner(|provisioner| provisioner["claims"]["allowRenewalAfterExpiry"] = json!(true));
     // A token is used up by a refusal too: here is another.
-    let answer = lab.door().post("/renew", "").bearer(&token(&old, &Contents { id: Some(chance()), ..contents(&lab, &old) })).ask();
+    let answer = lab
+        .door()
+        .post("/renew", "")
+        .bearer(&token(&old, &Contents { id: Some(chance()), ..contents(&lab, &old) }))
+        .ask();
     let new = answer.is(201, "").pair(&lab.ca.place, same_key(&old));
     is_successor_of(&new, &old, &lab.issuer.0);
 }
@@ -102,13 +110,19 @@ fn a_renewal_token_that_does_not_fit_in_every_part_is_refused() {
     let tokens = vec![
         ("a word", "x".to_owned()),
         ("another audience", token(&old, &Contents { audience: "https://elsewhere.local/renew".into(), ..good() })),
-        ("the audience of a first certificate", token(&old, &Contents { audience: format!("{}/1.0/sign", lab.ca.url()), ..good() })),
+        (
+            "the audience of a first certificate",
+            token(&old, &Contents { audience: format!("{}/1.0/sign", lab.ca.url()), ..good() }),
+        ),
         ("another issuer", token(&old, &Contents { issuer: "nobody".into(), ..good() })),
         ("no subject", token(&old, &Contents { subject: String::new(), ..good() })),
         ("another subject", token(&old, &Contents { subject: "other.local".into(), ..good() })),
         ("over", token(&old, &late)),
         ("not yet valid", token(&old, &Contents { not_before: ahead, expires_at: ahead + hour, ..good() })),
-        ("signed by another key", sign_with_chain(&good(), "x5cInsecure", &old.chain, &new_key(KeyKind::EcP256)).expect("signs")),
+        (
+            "signed by another key",
+            sign_with_chain(&good(), "x5cInsecure", &old.chain, &new_key(KeyKind::EcP256)).expect("signs"),
+        ),
         ("another header", sign_with_chain(&good(), "x5c", &old.chain, &old.key).expect("signs")),
         ("no chain", sign_with_chain(&good(), "x5cInsecure", &[], &old.key).expect("signs")),
         ("the root as leaf", sign_with_chain(&good(), "x5cInsecure", &[root.der().to_vec()], &old.key).expect("signs")),

@@ -76,7 +76,11 @@ fn a_store_that_is_away_answers_5xx_and_the_same_request_is_answered_when_it_is_
     postgres.stop();
     for answer in [lab.door().rekey(&old, &key), lab.door().renew(&old)] {
         assert!(matches!(answer.status, 500 | 503), "{}: {}", answer.status, answer.text());
-        assert!(!answer.text().to_lowercase().contains("postgres"), "the answer tells of the inside: {}", answer.text());
+        assert!(
+            !answer.text().to_lowercase().contains("postgres"),
+            "the answer tells of the inside: {}",
+            answer.text()
+        );
         assert!(answer.json()["message"].is_string());
     }
     postgres.resume();

@@ -58,12 +58,23 @@ fn sigterm_finishes_the_request_that_is_in_flight_and_ends_with_0() {
     let body = rekey_body(&new_key(KeyKind::EcP256));
     let mut command = lab.ca.place.command("openssl");
     let address = format!("localhost:{}", lab.ca.port);
-    command.args(["s_client", "-quiet", "-connect", &address, "-servername", "localhost", "-CAfile", "step/certs/root_ca.crt"]);
+    command.args([
+        "s_client",
+        "-quiet",
+        "-connect",
+        &address,
+        "-servername",
+        "localhost",
+        "-CAfile",
+        "step/certs/root_ca.crt",
+    ]);
     command.args(["-cert", old.certificate_file(), "-key", old.key_file(), "-verify_return_error"]);
-    let mut client = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("openssl runs");
+    let mut client =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("openssl runs");
     let mut to = client.stdin.take().expect("its input is ours");
     let (head, rest) = body.split_at(40);
-    write!(to, "POST /rekey HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{head}", body.len()).expect("written");
+    write!(to, "POST /rekey HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{head}", body.len())
+        .expect("written");
     to.flush().expect("written");
     // The head of the request has arrived by now.
     std::thread::sleep(Duration::from_secs(2));
@@ -100,7 +111,7 @@ fn the_pid_file_holds_the_number_of_the_process_while_it_serves_and_is_gone_afte
     assert_eq!(lab.ca.place.read("server.pid").trim(), lab.ca.server.id().to_string());
     // It is there for such lines.
     lab.ca.place.run("bash", &["-c", "kill -HUP $(cat server.pid)"]).ok();
-    lab.ca.server.wait_for("serve: configuration was read again");
+    lab.ca.server.wait_for("the configuration was read again");
     lab.ca.server.signal("TERM");
     assert_eq!(lab.ca.server.wait(), 0);
     assert!(!lab.ca.place.file("server.pid").exists());

@@ -13,12 +13,14 @@ use crate::lab::{Lab, REFUSED, csr, new_key};
 fn a_first_certificate_has_what_the_token_grants_and_names_its_provisioner() {
     let lab = Lab::start();
     let key = new_key(KeyKind::EcP256);
-    let token = lab.token("/1.0/sign", "svc.local", Some(&["svc.local", "10.1.2.3", "a@b.local", "spiffe://b.local/svc"]));
+    let token =
+        lab.token("/1.0/sign", "svc.local", Some(&["svc.local", "10.1.2.3", "a@b.local", "spiffe://b.local/svc"]));
     let answer = lab.door().post("/1.0/sign", json!({ "csr": csr(&key), "ott": token }).to_string()).ask().is(201, "");
     let pair = answer.pair(&lab.ca.place, key);
     let certificate = &pair.certificate;
     assert_eq!(certificate.subject().common_name().as_deref(), Some("svc.local"));
-    let names: Vec<_> = certificate.subject_alt_names().expect("read").iter().filter_map(|name| name.as_text()).collect();
+    let names: Vec<_> =
+        certificate.subject_alt_names().expect("read").iter().filter_map(|name| name.as_text()).collect();
     assert_eq!(names, ["svc.local", "10.1.2.3", "a@b.local", "spiffe://b.local/svc"]);
     // A day and the minute that it is dated back.
     assert_eq!(pair.duration(), SignedDuration::from_mins(24 * 60 + 1));
@@ -29,7 +31,10 @@ fn a_first_certificate_has_what_the_token_grants_and_names_its_provisioner() {
     let extended = usage::read_extended(certificate.extension(&oid::EXTENDED_KEY_USAGE).expect("there").value());
     assert_eq!(extended.expect("read"), [oid::SERVER_AUTH, oid::CLIENT_AUTH]);
     let provisioner = certificate.provisioner().expect("read").expect("it is there");
-    assert_eq!((provisioner.kind, provisioner.name.as_str(), provisioner.credential_id.as_str()), (1, "admin", lab.key_id()));
+    assert_eq!(
+        (provisioner.kind, provisioner.name.as_str(), provisioner.credential_id.as_str()),
+        (1, "admin", lab.key_id())
+    );
     assert_eq!(certificate.spki(), pair.key.public_key());
     assert!(!certificate.is_ca());
     certificate.verify_signed_by(lab.issuer.0.spki()).expect("the issuer signed it");
