@@ -1,5 +1,6 @@
 //! Chores, in Rust, so that a newcomer needs no second tool: `cargo xtask test` is all that CI runs.
 
+mod bench;
 mod generate;
 mod imports;
 mod prepare;
@@ -15,6 +16,7 @@ const USAGE: &str = "usage: cargo xtask <chore>
   check      format, lints, tidy, docs and supply chain, without the tests
   tidy       the house rules: import table, file heads, names, the map
   prepare    install what the tests need, and nothing else
+  bench ca   measure our CA beside the real step-ca
   generate   write the generated reference pages in docs/reference";
 
 fn main() -> Result<()> {
@@ -24,6 +26,7 @@ fn main() -> Result<()> {
         ["check"] => suite::check(),
         ["tidy"] => tidy::tidy(),
         ["prepare"] => prepare::prepare(),
+        ["bench", "ca"] => bench::ca(),
         ["generate"] => generate::write(),
         _ => bail!("{USAGE}"),
     }

@@ -90,7 +90,7 @@ fn go_peer(name: &str, package: &str) -> Result<()> {
 }
 
 /// Where `go install` puts programs; the tests look there too.
-fn go_bin() -> Result<PathBuf> {
+pub fn go_bin() -> Result<PathBuf> {
     let answer = output("go", &["env", "GOBIN", "GOPATH"]).context("go env failed")?;
     let mut lines = answer.lines();
     let (bin, path) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
