@@ -1,7 +1,9 @@
 //! TLS as a client of an authority: which roots are trusted, and a client key that stays behind its `Signer`.
 
-use std::fmt;
+use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::Arc;
+use std::time::Duration;
+use std::{fmt, io};
 
 use keywheel_wire::private_key::KeyKind;
 use keywheel_wire::signer::{SignatureScheme as WireScheme, Signer};
@@ -39,6 +41,20 @@ pub enum TlsError {
     /// The library refuses the settings.
     #[error("the TLS settings cannot be used")]
     Settings(#[source] rustls::Error),
+    /// A server is asked for by a name that is none.
+    #[error("'{0}' is no name of a server")]
+    ServerName(String),
+    /// A server cannot be reached, or does not speak TLS.
+    #[error("no TLS connection to {host}:{port}")]
+    Connection {
+        /// The server.
+        host: String,
+        /// Its port.
+        port: u16,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
 }
 
 /// The settings of a client, HTTP/2 offered first.
@@ -65,6 +81,31 @@ pub fn client_config(trust: &Trust, identity: Option<&Identity>) -> Result<Clien
     // Resumption would skip the client certificate: each connection shows it, so that each is judged by it.
     config.resumption = rustls::client::Resumption::disabled();
     Ok(config)
+}
+
+/// The certificates that a server shows, leaf first, whatever they are worth: whoever asks judges them.
+///
+/// `name` is the name that the server is asked for; every wait of the connection ends after `time_limit`.
+pub fn shown_by(host: &str, port: u16, name: &str, time_limit: Duration) -> Result<Vec<Vec<u8>>, TlsError> {
+    let unreachable = |error: io::Error| TlsError::Connection { host: host.to_owned(), port, source: error };
+    let name = ServerName::try_from(name.to_owned()).map_err(|_| TlsError::ServerName(name.to_owned()))?;
+    let config = client_config(&Trust::Anybody, None)?;
+    let mut session = rustls::ClientConnection::new(Arc::new(config), name).map_err(TlsError::Settings)?;
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in (host, port).to_socket_addrs().map_err(unreachable)? {
+        match TcpStream::connect_timeout(&address, time_limit) {
+            Ok(mut stream) => {
+                stream.set_read_timeout(Some(time_limit)).map_err(unreachable)?;
+                stream.set_write_timeout(Some(time_limit)).map_err(unreachable)?;
+                while session.is_handshaking() {
+                    session.complete_io(&mut stream).map_err(unreachable)?;
+                }
+                return Ok(session.peer_certificates().unwrap_or_default().iter().map(|one| one.to_vec()).collect());
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(unreachable(last))
 }
 
 /// A key that stays behind its `Signer`, as the TLS library wants it.

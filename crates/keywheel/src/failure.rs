@@ -46,6 +46,12 @@ impl Failure {
         self
     }
 
+    /// The same with another exit code.
+    pub(crate) fn exit_with(mut self, exit: Exit) -> Self {
+        self.exit = exit;
+        self
+    }
+
     /// The exit code.
     pub(crate) fn exit(&self) -> Exit {
         self.exit

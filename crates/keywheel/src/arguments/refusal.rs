@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::layers;
+use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::voice::{self, Voice};
 
@@ -70,6 +71,8 @@ impl Refusal {
             Some(word) => failure.hint(format!("did you mean '{word}'?")),
             None => failure.hint(format!("see '{} --help'", names.join(" "))),
         };
+        // Its 2 means that there is no such file.
+        let failure = if names.last() == Some(&"needs-renewal") { failure.exit_with(Exit::Own(255)) } else { failure };
         Box::new(Self::Wrong { failure, json })
     }
 

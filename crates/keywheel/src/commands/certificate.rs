@@ -5,6 +5,7 @@ mod format;
 mod inspect;
 mod key;
 mod needs_renewal;
+mod server;
 mod source;
 mod verify;
 

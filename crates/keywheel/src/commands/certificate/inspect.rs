@@ -6,7 +6,8 @@ use clap::Args;
 use keywheel_wire::x509::inspect::{json, short, text};
 use serde_json::Value;
 
-use super::source::{self, Found};
+use super::server::{Belief, ServerFlags};
+use super::source::Found;
 use crate::commands::{DONE, Setting};
 use crate::failure::{Failure, Outcome};
 
@@ -15,10 +16,11 @@ use crate::failure::{Failure, Outcome};
 #[command(after_help = "Examples:
   keywheel certificate inspect svc.crt
   keywheel certificate inspect --short svc.crt
-  keywheel certificate inspect --format json --bundle chain.crt")]
+  keywheel certificate inspect --format json --bundle chain.crt
+  keywheel certificate inspect --roots root_ca.crt https://svc.example.com:8443")]
 pub(crate) struct Flags {
-    /// The certificate or request; - for stdin
-    #[arg(value_name = "crt-file")]
+    /// The certificate or request, or https://<host>:<port>; - for stdin
+    #[arg(value_name = "crt-file", default_value = "-", hide_default_value = true)]
     file: PathBuf,
     /// How it is shown: text, json or pem
     #[arg(long, value_name = "format", default_value = "text")]
@@ -29,6 +31,11 @@ pub(crate) struct Flags {
     /// Only what matters most
     #[arg(long)]
     short: bool,
+    /// Show the certificate of a server also where it is not good
+    #[arg(long)]
+    insecure: bool,
+    #[command(flatten)]
+    server: ServerFlags,
 }
 
 pub(crate) fn run(flags: &Flags, setting: &Setting<'_>) -> Outcome {
@@ -41,12 +48,14 @@ pub(crate) fn run(flags: &Flags, setting: &Setting<'_>) -> Outcome {
     if flags.short && format != "text" {
         return Err(Failure::usage(format!("flag '--short' is incompatible with '--format {format}'")));
     }
-    match source::find(&flags.file)? {
+    let belief = if flags.insecure { Belief::Insecure } else { Belief::Verified };
+    match flags.server.find(&flags.file, belief, setting)? {
         Found::Certificates(chain) => {
             let wanted = if flags.bundle { chain.len() } else { 1 };
             let chain = chain.get(..wanted).unwrap_or(&chain);
             match format {
-                "json" if flags.bundle => {
+                // As the reference: an object for one, an array for more.
+                "json" if chain.len() > 1 => {
                     setting.voice.json_always(&chain.iter().map(json::certificate).collect::<Vec<Value>>())?;
                 }
                 "json" => setting.voice.json_always(&chain.first().map(json::certificate))?,
@@ -56,8 +65,8 @@ pub(crate) fn run(flags: &Flags, setting: &Setting<'_>) -> Outcome {
                 }
                 _ => {
                     let show = if flags.short { short::certificate } else { text::certificate };
-                    let shown: Vec<String> = chain.iter().map(show).collect();
-                    setting.voice.result(shown.join("\n").trim_end())?;
+                    let shown: Vec<String> = chain.iter().map(|one| show(one).trim_end().to_owned()).collect();
+                    setting.voice.result(shown.join("\n"))?;
                 }
             }
         }

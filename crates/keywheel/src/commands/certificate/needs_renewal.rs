@@ -8,7 +8,8 @@ use keywheel_core::go_duration;
 use keywheel_wire::x509::certificate::Certificate;
 use serde_json::json;
 
-use super::source;
+use super::server::{Belief, ServerFlags};
+use super::source::Found;
 use crate::commands::Setting;
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
@@ -22,7 +23,7 @@ Examples:
   keywheel certificate needs-renewal --expires-in 8h svc.crt
   keywheel certificate needs-renewal --expires-in 75% --verbose svc.crt")]
 pub(crate) struct Flags {
-    /// The certificate, PEM
+    /// The certificate, PEM, or https://<host>:<port>
     #[arg(value_name = "cert-file")]
     file: PathBuf,
     /// Replace it when no more than this is left, such as 8h, or when this share of its life has passed, such as 75% [default: 66%]
@@ -34,6 +35,8 @@ pub(crate) struct Flags {
     /// Say it in words, too
     #[arg(long, short)]
     verbose: bool,
+    #[command(flatten)]
+    server: ServerFlags,
 }
 
 /// When a certificate should be replaced.
@@ -52,7 +55,8 @@ pub(crate) fn run(flags: &Flags, setting: &Setting<'_>) -> Outcome {
     match judge(flags, setting) {
         Ok(exit) => Ok(exit),
         Err(failure) => {
-            let missing = flags.file.as_os_str() != "-" && !flags.file.exists();
+            let is_file = flags.file.as_os_str() != "-" && !flags.file.to_string_lossy().contains("://");
+            let missing = is_file && !flags.file.exists();
             setting.voice.fail(&failure);
             Ok(if missing { Exit::Own(2) } else { OTHER })
         }
@@ -61,7 +65,12 @@ pub(crate) fn run(flags: &Flags, setting: &Setting<'_>) -> Outcome {
 
 fn judge(flags: &Flags, setting: &Setting<'_>) -> Outcome {
     let threshold = threshold(flags.expires_in.as_deref())?;
-    let chain = source::certificates(&flags.file)?;
+    let chain = match flags.server.find(&flags.file, Belief::VerifiedWhileValid, setting)? {
+        Found::Certificates(chain) => chain,
+        Found::Request(_) => {
+            return Err(Failure::usage(format!("{} is a request, not a certificate", flags.file.display())));
+        }
+    };
     let wanted = if flags.bundle { chain.len() } else { 1 };
     let now = Timestamp::now();
     let needed = chain.iter().take(wanted).any(|certificate| is_due(certificate, threshold, now));

@@ -20,7 +20,6 @@ pub(crate) enum Found {
 
 /// What is in a file, with whatever else stands there skipped.
 pub(crate) fn find(path: &Path) -> Outcome<Found> {
-    not_remote(path)?;
     find_in(&files::read(path)?, path)
 }
 
@@ -92,6 +91,29 @@ pub(crate) fn roots(given: &str) -> Outcome<Vec<Certificate>> {
     Ok(all)
 }
 
+/// The roots that the system trusts, where it keeps them in one of the usual files.
+pub(crate) fn system_roots() -> Vec<Certificate> {
+    let named = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
+    let usual = [
+        "/etc/ssl/certs/ca-certificates.crt",
+        "/etc/pki/tls/certs/ca-bundle.crt",
+        "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+        "/etc/ssl/ca-bundle.pem",
+        "/etc/ssl/cert.pem",
+    ];
+    named
+        .into_iter()
+        .chain(usual.iter().map(PathBuf::from))
+        .find_map(|path| std::fs::read(path).ok())
+        .and_then(|text| pem::parse(&text).ok())
+        .unwrap_or_default()
+        .iter()
+        .filter(|block| is_certificate(&block.label))
+        // One that cannot be read is no root for us; the others still are.
+        .filter_map(|block| Certificate::from_der(&block.der).ok())
+        .collect()
+}
+
 /// Whether a text has PEM blocks; what has none is taken for DER.
 pub(crate) fn has_pem(text: &[u8]) -> bool {
     text.windows(11).any(|window| window == b"-----BEGIN ")
@@ -103,14 +125,4 @@ fn is_certificate(label: &str) -> bool {
 
 fn is_request(label: &str) -> bool {
     matches!(label, "CERTIFICATE REQUEST" | "NEW CERTIFICATE REQUEST")
-}
-
-fn not_remote(path: &Path) -> Outcome<()> {
-    match path.to_str() {
-        Some(text) if text.starts_with("https://") || text.starts_with("tls://") => {
-            Err(Failure::usage(format!("{text} is not a file: certificates of servers cannot be read yet"))
-                .hint("openssl s_client -connect <host>:<port> -showcerts </dev/null > chain.crt"))
-        }
-        _ => Ok(()),
-    }
 }

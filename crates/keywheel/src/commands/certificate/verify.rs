@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use keywheel_wire::x509::chain::{self, Usage};
 use serde_json::json;
 
-use super::source;
+use super::server::{self, Belief, ServerFlags};
+use super::source::Found;
 use crate::commands::{DONE, Setting};
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
@@ -18,10 +19,11 @@ use crate::failure::{Failure, Outcome};
   keywheel certificate verify --roots root_ca.crt svc.crt
   keywheel certificate verify --roots root_ca.crt --host svc.example.com svc.crt")]
 pub(crate) struct Flags {
-    /// The certificate, and after it the intermediates, PEM
+    /// The certificate, and after it the intermediates, PEM, or https://<host>:<port>
     #[arg(value_name = "crt-file")]
     certificate: PathBuf,
-    /// The roots: a file, several with commas between them, or a folder [default: certs/root_ca.crt]
+    /// The roots: a file, several with commas between them, or a folder [default: those of the system and
+    /// certs/root_ca.crt]
     #[arg(long, value_name = "roots")]
     roots: Option<String>,
     /// The name that the certificate must be good for
@@ -33,17 +35,21 @@ pub(crate) struct Flags {
 }
 
 pub(crate) fn run(flags: &Flags, setting: &Setting<'_>) -> Outcome {
-    let certificates = source::certificates(&flags.certificate)?;
-    let roots = match flags.roots.as_deref().filter(|roots| !roots.is_empty()) {
-        Some(given) => source::roots(given)?,
-        None => source::certificates(&setting.home.root_certificate())
-            .map_err(|failure| failure.hint("name the roots with --roots"))?,
+    // The whole check comes below, by the same roots: a server is asked without one.
+    let server = ServerFlags { servername: flags.host.clone(), ..ServerFlags::default() };
+    let certificates = match server.find(&flags.certificate, Belief::Insecure, setting)? {
+        Found::Certificates(chain) => chain,
+        Found::Request(_) => {
+            return Err(Failure::usage(format!("{} is a request, not a certificate", flags.certificate.display())));
+        }
     };
+    let roots = server::roots(flags.roots.as_deref(), setting)?;
+    let host = flags.host.clone().filter(|host| !host.is_empty()).or_else(|| server::host(&flags.certificate));
     let Some((leaf, intermediates)) = certificates.split_first() else {
         return Err(Failure::usage(format!("{} holds no certificate", flags.certificate.display())));
     };
     let checked = chain::verify(leaf, intermediates, &roots, Timestamp::now(), Usage::Any)
-        .and_then(|()| flags.host.as_deref().map_or(Ok(()), |host| chain::verify_host(leaf, host)));
+        .and_then(|()| host.as_deref().map_or(Ok(()), |host| chain::verify_host(leaf, host)));
     if let Err(error) = checked {
         return Err(Failure::of(Exit::Failed, error).context("failed to verify certificate"));
     }
