@@ -84,6 +84,7 @@ pub(crate) fn read(
     let home = Home::find(
         matches.get_one::<PathBuf>("home").map(PathBuf::as_path),
         matches.get_one::<String>("context").map(String::as_str),
+        layers::makes_environment(&matches),
         environment,
     )
     .map_err(Refusal::from_failure)?;

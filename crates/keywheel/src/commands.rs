@@ -9,6 +9,8 @@ mod db;
 mod files;
 mod up;
 
+use std::path::Path;
+
 use clap::Subcommand;
 
 use crate::arguments::Invocation;
@@ -67,6 +69,16 @@ pub(crate) fn run(invocation: Invocation, voice: &Voice) -> Outcome {
         Words::Completion(flags) => about::completion(&flags, &setting),
         Words::Man(flags) => about::man(&flags, &setting),
     }
+}
+
+/// Makes a folder that only the owner may enter.
+pub(crate) fn make_folder(folder: &Path) -> Outcome<()> {
+    files::make_private_folder(folder)
+}
+
+/// Replaces a file of settings, whole or not at all.
+pub(crate) fn replace_file(path: &Path, content: &[u8]) -> Outcome<()> {
+    files::replace(path, content, files::Secrecy::Private)
 }
 
 /// Runs something that waits for sockets, files or processes.

@@ -2,16 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::exit::Exit;
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Classed, Failure, Outcome};
 
 /// The folder of the person, or of one context within it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Home {
     base: PathBuf,
     context: Option<Context>,
+    new_context: Option<String>,
 }
 
 /// A named CA environment within a home, as the reference lays it out.
@@ -26,9 +27,12 @@ const LIMIT: u64 = 1 << 20;
 
 impl Home {
     /// `--home`, else `STEPPATH`, else `~/.step`; within it `--context`, else the current context.
+    ///
+    /// A command that makes a CA environment may name a context that there is not yet.
     pub(crate) fn find(
         flag: Option<&Path>,
         context: Option<&str>,
+        may_be_new: bool,
         environment: &dyn Fn(&str) -> Option<String>,
     ) -> Outcome<Self> {
         let base = match flag {
@@ -45,8 +49,36 @@ impl Home {
                 },
             },
         };
+        if let Some(name) = context.filter(|_| may_be_new)
+            && object(&base.join("contexts.json"))?.is_none_or(|contexts| !contexts.contains_key(name))
+        {
+            if !is_plain(name) {
+                return Err(Failure::usage(format!("invalid value '{name}' for flag '--context'")));
+            }
+            let context = Context { authority: name.to_owned(), profile: name.to_owned() };
+            return Ok(Self { base, context: Some(context), new_context: Some(name.to_owned()) });
+        }
         let context = find_context(&base, context)?;
-        Ok(Self { base, context })
+        Ok(Self { base, context, new_context: None })
+    }
+
+    /// Remembers a context that is new, and makes it the current one; its name, if there is one to remember.
+    pub(crate) fn remember_context(&self) -> Outcome<Option<&str>> {
+        let (Some(name), Some(context)) = (&self.new_context, &self.context) else { return Ok(None) };
+        let doing = || format!("write the context '{name}' into {}", self.base.display());
+        let profile = self.profile().join("config");
+        crate::commands::make_folder(&profile)?;
+        if !profile.join("defaults.json").exists() {
+            std::fs::write(profile.join("defaults.json"), "{}").or_failed(doing)?;
+        }
+        let file = self.base.join("contexts.json");
+        let mut contexts = object(&file)?.unwrap_or_default();
+        contexts.insert(name.clone(), json!({"profile": context.profile, "authority": context.authority}));
+        let text = serde_json::to_string_pretty(&contexts).or_failed(doing)?;
+        crate::commands::replace_file(&file, text.as_bytes())?;
+        let current = json!({"context": name}).to_string();
+        crate::commands::replace_file(&self.base.join("current-context.json"), current.as_bytes())?;
+        Ok(Some(name))
     }
 
     /// The folder itself, whatever the context.
@@ -161,11 +193,11 @@ mod tests {
     #[test]
     fn the_flag_comes_before_steppath_and_steppath_before_home() {
         let env = environment(&[("STEPPATH", "/nowhere/s"), ("HOME", "/nowhere/h")]);
-        let flag = Home::find(Some(Path::new("/nowhere/f")), None, &env).unwrap();
+        let flag = Home::find(Some(Path::new("/nowhere/f")), None, false, &env).unwrap();
         assert_eq!(flag.path(), Path::new("/nowhere/f"));
-        assert_eq!(Home::find(None, None, &env).unwrap().path(), Path::new("/nowhere/s"));
+        assert_eq!(Home::find(None, None, false, &env).unwrap().path(), Path::new("/nowhere/s"));
         let env = environment(&[("HOME", "/nowhere/h")]);
-        assert_eq!(Home::find(None, None, &env).unwrap().path(), Path::new("/nowhere/h/.step"));
+        assert_eq!(Home::find(None, None, false, &env).unwrap().path(), Path::new("/nowhere/h/.step"));
     }
 
     #[test]
@@ -174,12 +206,12 @@ mod tests {
         std::fs::write(base.join("current-context.json"), r#"{"context":"b"}"#).unwrap();
         let contexts = r#"{"a":{"authority":"x","profile":"p"},"b":{"authority":"y","profile":"q"}}"#;
         std::fs::write(base.join("contexts.json"), contexts).unwrap();
-        let current = Home::find(Some(&base), None, &|_| None).unwrap();
+        let current = Home::find(Some(&base), None, false, &|_| None).unwrap();
         assert_eq!(current.path(), base.join("authorities/y"));
         assert_eq!(current.profile(), base.join("profiles/q"));
-        let wanted = Home::find(Some(&base), Some("a"), &|_| None).unwrap();
+        let wanted = Home::find(Some(&base), Some("a"), false, &|_| None).unwrap();
         assert_eq!(wanted.path(), base.join("authorities/x"));
-        let failure = Home::find(Some(&base), Some("c"), &|_| None).unwrap_err();
+        let failure = Home::find(Some(&base), Some("c"), false, &|_| None).unwrap_err();
         assert!(failure.message().starts_with("context 'c' not found"));
     }
 
@@ -187,7 +219,7 @@ mod tests {
     fn a_context_cannot_lead_out_of_the_home() {
         let base = fresh("escape");
         std::fs::write(base.join("contexts.json"), r#"{"a":{"authority":"..","profile":"p"}}"#).unwrap();
-        assert!(Home::find(Some(&base), Some("a"), &|_| None).is_err());
+        assert!(Home::find(Some(&base), Some("a"), false, &|_| None).is_err());
     }
 
     #[test]
@@ -195,7 +227,7 @@ mod tests {
         let base = fresh("broken");
         std::fs::create_dir_all(base.join("config")).unwrap();
         std::fs::write(base.join("config/defaults.json"), "[]").unwrap();
-        let failure = Home::find(Some(&base), None, &|_| None).unwrap().defaults().unwrap_err();
+        let failure = Home::find(Some(&base), None, false, &|_| None).unwrap().defaults().unwrap_err();
         assert!(failure.message().contains("defaults.json is not a JSON object"));
     }
 }

@@ -128,6 +128,12 @@ pub(super) fn missing(
     Ok(added)
 }
 
+/// Whether the command makes a CA environment, so that its context may be new.
+pub(super) fn makes_environment(matches: &ArgMatches) -> bool {
+    let names = matches.subcommand().and_then(|(name, inner)| Some((name, inner.subcommand()?.0)));
+    matches!(names, Some(("ca", "init" | "bootstrap")))
+}
+
 fn leaf<'a>(root: &'a Command, matches: &'a ArgMatches) -> (&'a Command, &'a ArgMatches, Vec<&'a str>) {
     let (mut command, mut matches, mut names) = (root, matches, Vec::new());
     while let Some((name, inner)) = matches.subcommand() {

@@ -53,6 +53,9 @@ pub(crate) fn run(flags: &Flags, setting: &Setting<'_>) -> Outcome {
     })?;
     setting.voice.say(format!("The root certificate has been saved in {}.", options.root.display()));
     setting.voice.say(format!("The authority configuration has been saved in {}.", options.defaults.display()));
+    if let Some(name) = setting.home.remember_context()? {
+        setting.voice.say(format!("The context '{name}' is the current one now."));
+    }
     setting.voice.json(&json!({
         "ca_url": url,
         "fingerprint": options.fingerprint,

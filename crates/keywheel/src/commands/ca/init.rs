@@ -108,6 +108,7 @@ pub(crate) fn run(flags: &Flags, setting: &Setting<'_>) -> Outcome {
         made_by_up: false,
     };
     let report = init(&options)?;
+    setting.home.remember_context()?;
     if let Some(generated) = generated {
         setting.voice.say(format!("Generated password (keep it, it is shown once): {}", generated.as_str()));
     }
