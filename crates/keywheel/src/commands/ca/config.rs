@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use keywheel_wire::step::ca_json::CaJson;
+use keywheel_wire::x509::certificate::Certificate;
 
 use crate::commands::Setting;
 use crate::commands::files::{self, Secrecy};
@@ -44,5 +45,15 @@ impl Config {
             .get("dnsNames")
             .and_then(|names| Some(names.get(0)?.as_str()?.to_owned()))
             .ok_or_else(|| Failure::usage(format!("{} names no dnsNames", self.path.display())))
+    }
+
+    /// The SHA-256 of its first root, hexadecimal.
+    pub(crate) fn root_fingerprint(&self) -> Outcome<String> {
+        let root = self.json.document().get("root");
+        let path = root.and_then(|root| root.get(0).or(Some(root))?.as_str());
+        let path = path.ok_or_else(|| Failure::usage(format!("{} names no root", self.path.display())))?;
+        let root = Certificate::from_pem(&files::read(Path::new(path))?)
+            .or_usage(|| format!("read the root certificate {path}"))?;
+        Ok(root.digest().to_string())
     }
 }

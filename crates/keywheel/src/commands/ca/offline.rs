@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 use keywheel_engine::authority::{Authority, AuthorityOptions};
-use keywheel_engine::client::access::{CaAccess, Certifier, LocalAuthority};
+use keywheel_engine::client::access::{CaAccess, Certifier, LocalAnswer, LocalAuthority};
+use keywheel_engine::client::error::ClientError;
 use zeroize::Zeroizing;
 
 use super::address::AddressFlags;
@@ -44,6 +45,22 @@ pub(crate) async fn certifier(
         Some(limit) => access.with_time_limit(limit),
         None => access,
     }))
+}
+
+/// Whom a token is for: as [`certifier`], but without opening keys or the database of the CA, which a token does not need.
+pub(crate) fn audience(address: &AddressFlags, offline: &OfflineFlags, setting: &Setting<'_>) -> Outcome<Certifier> {
+    if !offline.offline {
+        let address = address.resolve("ca token", setting)?;
+        return Ok(Certifier::Remote(CaAccess::new(&address.url, address.root)?));
+    }
+    let config = Config::read(offline.ca_config.as_deref(), setting)?;
+    let provisioners = config.json.provisioner_objects().into_iter().cloned().collect();
+    let nothing = |_request| -> LocalAnswer {
+        Box::pin(async { Err(ClientError::Usage("a token is made without asking the CA".to_owned())) })
+    };
+    let local = LocalAuthority::new(config.first_name()?, nothing).with_provisioners(provisioners);
+    let fingerprint = config.root_fingerprint()?;
+    Ok(Certifier::Local(local.with_root_fingerprint(fingerprint)))
 }
 
 async fn open(config: Config, password: Option<Zeroizing<Vec<u8>>>) -> Outcome<LocalAuthority> {

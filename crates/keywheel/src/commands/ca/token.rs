@@ -85,7 +85,7 @@ pub(crate) fn run(flags: &Flags, setting: &Setting<'_>) -> Outcome {
         prompt::may_overwrite(flags.force, [path.as_path()])?;
     }
     let token = wait_for(async {
-        let certifier = offline::certifier("ca token", &flags.address, &flags.offline, None, None, setting).await?;
+        let certifier = offline::audience(&flags.address, &flags.offline, setting)?;
         let mut options = TokenOptions {
             purpose,
             subject: flags.subject.clone(),
