@@ -1,5 +1,6 @@
 //! `ca provisioner …`: who may ask for certificates, in `ca.json`.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
@@ -106,7 +107,7 @@ pub(crate) struct UpdateFlags {
     #[arg(long = "type", value_name = "type")]
     kind: Option<String>,
     /// A new name
-    #[arg(long, value_name = "new-name")]
+    #[arg(long, visible_alias = "name", value_name = "new-name")]
     name_to: Option<String>,
     #[command(flatten)]
     key: KeySourceFlags,
@@ -155,12 +156,36 @@ pub(crate) struct OptionFlags {
     /// Renew and rekey also after the certificate's end
     #[arg(long, value_name = "bool", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     allow_renewal_after_expiry: Option<bool>,
-    /// The file with the template of certificates
+    /// Leave the extension that names the provisioner out of certificates
+    #[arg(long, value_name = "bool", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    disable_smallstep_extensions: Option<bool>,
+    /// Allow SSH certificates
+    #[arg(long, value_name = "bool", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    ssh: Option<bool>,
+    /// The shortest life of an SSH user certificate
+    #[arg(long, value_name = "duration")]
+    ssh_user_min_dur: Option<String>,
+    /// The longest life of an SSH user certificate
+    #[arg(long, value_name = "duration")]
+    ssh_user_max_dur: Option<String>,
+    /// The life of an SSH user certificate where none is asked for
+    #[arg(long, value_name = "duration")]
+    ssh_user_default_dur: Option<String>,
+    /// The shortest life of an SSH host certificate
+    #[arg(long, value_name = "duration")]
+    ssh_host_min_dur: Option<String>,
+    /// The longest life of an SSH host certificate
+    #[arg(long, value_name = "duration")]
+    ssh_host_max_dur: Option<String>,
+    /// The life of an SSH host certificate where none is asked for
+    #[arg(long, value_name = "duration")]
+    ssh_host_default_dur: Option<String>,
+    /// The file with the template of certificates; '' removes the one that there is
     #[arg(long, value_name = "file")]
-    x509_template: Option<PathBuf>,
-    /// The JSON file with data for that template
+    x509_template: Option<OsString>,
+    /// The JSON file with data for that template; '' removes the data
     #[arg(long, value_name = "file")]
-    x509_template_data: Option<PathBuf>,
+    x509_template_data: Option<OsString>,
     /// What becomes of the old certificate after a rekey: stays, revokeAfterOverlap or revokeWhenSuccessorSeen
     #[arg(long, value_name = "what", value_parser = ["stays", "revokeAfterOverlap", "revokeWhenSuccessorSeen"])]
     after_rekey: Option<String>,
@@ -275,13 +300,22 @@ impl KeySourceFlags {
 
     /// Sets `key` and, where there is a private half, `encryptedKey`.
     fn put_key(&self, object: &mut Map<String, Value>) -> Outcome<()> {
-        let ways = [self.create, self.public_key.is_some(), self.private_key.is_some()];
-        if ways.iter().filter(|way| **way).count() > 1 {
-            return Err(Failure::usage("flags '--create', '--public-key' and '--private-key' are mutually exclusive"));
+        if self.create && (self.public_key.is_some() || self.private_key.is_some()) {
+            return Err(Failure::usage("flag '--create' is incompatible with '--public-key' and '--private-key'"));
         }
         object.shift_remove("encryptedKey");
         let (public, encrypted) = match (&self.public_key, &self.private_key) {
-            (Some(path), _) => (provisioner_key::public(path)?, None),
+            (Some(path), None) => (provisioner_key::public(path)?, None),
+            (Some(public), Some(private)) => {
+                let public = provisioner_key::public(public)?;
+                let (own, encrypted) = provisioner_key::import(private, &self.password()?)?;
+                if !provisioner_key::is_same(&public, &own) {
+                    return Err(Failure::usage(
+                        "the keys of '--public-key' and '--private-key' do not belong together",
+                    ));
+                }
+                (public, encrypted)
+            }
             (None, Some(path)) => provisioner_key::import(path, &self.password()?)?,
             (None, None) => provisioner_key::create(&self.password()?)?,
         };
@@ -310,24 +344,40 @@ impl OptionFlags {
             ("--x509-min-dur", "minTLSCertDuration", &self.x509_min_dur),
             ("--x509-max-dur", "maxTLSCertDuration", &self.x509_max_dur),
             ("--x509-default-dur", "defaultTLSCertDuration", &self.x509_default_dur),
+            ("--ssh-user-min-dur", "minUserSSHCertDuration", &self.ssh_user_min_dur),
+            ("--ssh-user-max-dur", "maxUserSSHCertDuration", &self.ssh_user_max_dur),
+            ("--ssh-user-default-dur", "defaultUserSSHCertDuration", &self.ssh_user_default_dur),
+            ("--ssh-host-min-dur", "minHostSSHCertDuration", &self.ssh_host_min_dur),
+            ("--ssh-host-max-dur", "maxHostSSHCertDuration", &self.ssh_host_max_dur),
+            ("--ssh-host-default-dur", "defaultHostSSHCertDuration", &self.ssh_host_default_dur),
         ] {
             if let Some(text) = given {
                 inner(object, &["claims"])?.insert(key.into(), duration(flag, text)?.into());
             }
         }
-        for (key, given) in
-            [("disableRenewal", self.disable_renewal), ("allowRenewalAfterExpiry", self.allow_renewal_after_expiry)]
-        {
+        for (key, given) in [
+            ("disableRenewal", self.disable_renewal),
+            ("allowRenewalAfterExpiry", self.allow_renewal_after_expiry),
+            ("disableSmallstepExtensions", self.disable_smallstep_extensions),
+            ("enableSSHCA", self.ssh),
+        ] {
             if let Some(flag) = given {
                 inner(object, &["claims"])?.insert(key.into(), flag.into());
             }
         }
-        if let Some(path) = &self.x509_template {
+        let removed = |given: &Option<OsString>| given.as_ref().is_some_and(|path| path.is_empty());
+        for (given, key) in [(&self.x509_template, "template"), (&self.x509_template_data, "templateData")] {
+            if removed(given) {
+                inner(object, &["options", "x509"])?.shift_remove(key);
+            }
+        }
+        if let Some(path) = self.x509_template.as_deref().map(Path::new).filter(|path| !path.as_os_str().is_empty()) {
             let text = String::from_utf8(files::read(path)?)
                 .or_usage(|| format!("the template {} is not text", path.display()))?;
             inner(object, &["options", "x509"])?.insert("template".into(), text.into());
         }
-        if let Some(path) = &self.x509_template_data {
+        let data = self.x509_template_data.as_deref().map(Path::new).filter(|path| !path.as_os_str().is_empty());
+        if let Some(path) = data {
             let data: Value = serde_json::from_slice(&files::read(path)?)
                 .or_usage(|| format!("the template data {} is not JSON", path.display()))?;
             inner(object, &["options", "x509"])?.insert("templateData".into(), data);

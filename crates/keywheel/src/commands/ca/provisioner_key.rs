@@ -55,6 +55,11 @@ pub(super) fn public(path: &Path) -> Outcome<Value> {
     Ok(named(&jwk))
 }
 
+/// Whether two JWK objects are the same key, whatever they are named.
+pub(super) fn is_same(one: &Value, other: &Value) -> bool {
+    ["kty", "crv", "x", "y", "n", "e"].iter().all(|member| one.get(member) == other.get(member))
+}
+
 /// The roots of an X5C provisioner as the reference keeps them: base64 of their PEM text.
 pub(super) fn roots(text: &[u8], path: &Path) -> Outcome<String> {
     let chain =
