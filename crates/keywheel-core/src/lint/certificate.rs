@@ -1,7 +1,7 @@
 //! The rules for certificates, mostly from RFC 5280.
 
 use alloc::format;
-use alloc::string::ToString;
+use alloc::string::{String, ToString};
 
 use super::{AlternativeName, CertificateFacts, Findings, KeyUsage, NameFacts, Profile, Role};
 use crate::key_strength::{self, PublicKeyFacts};
@@ -71,7 +71,7 @@ fn names(facts: &CertificateFacts, profile: &Profile<'_>, findings: &mut Finding
     if let Some(names) = &facts.alternative_names {
         findings.require(!names.is_empty(), "san", || "the list of alternative names is empty".into());
         for name in names {
-            findings.require(is_sound(name), "san", || format!("{name:?} is no valid alternative name"));
+            findings.require(is_sound(name), "san", || format!("{} is no valid alternative name", shown(name)));
         }
     }
 }
@@ -92,6 +92,17 @@ fn attributes(name: &NameFacts, findings: &mut Findings) {
                 && value.bytes().all(|octet| octet.is_ascii_alphabetic());
             findings.require(sound, "subject", || format!("{value:?} is no country code of two letters"));
         }
+    }
+}
+
+/// The name as a person writes it.
+fn shown(name: &AlternativeName) -> String {
+    match name {
+        AlternativeName::Dns(text) => format!("the DNS name '{text}'"),
+        AlternativeName::Email(text) => format!("the e-mail address '{text}'"),
+        AlternativeName::Uri(text) => format!("the URI '{text}'"),
+        AlternativeName::Ip(octets) => format!("an IP address of {} octets", octets.len()),
+        AlternativeName::Other(_) => "another kind of name".into(),
     }
 }
 
