@@ -58,7 +58,10 @@ fn provisioners_are_listed_in_pages_as_they_stand_in_the_configuration() {
     let page = |query: &str| lab.door().get(&format!("/provisioners{query}")).ask().is(200, "").json();
     let listed = page("");
     assert_eq!(listed["provisioners"].as_array().map(Vec::len), Some(20), "20 where nothing is said");
-    assert_eq!(listed["provisioners"][0], first, "each as it stands in ca.json, the encrypted key included");
+    let mut shown = first.clone();
+    // Our own settings are nobody's business.
+    shown.as_object_mut().expect("an object").remove("keywheel");
+    assert_eq!(listed["provisioners"][0], shown, "each as it stands in ca.json, the encrypted key included");
     let mut found = Vec::new();
     let mut cursor = String::new();
     for length in [17, 17, 12] {

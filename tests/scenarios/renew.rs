@@ -51,12 +51,24 @@ fn a_renewal_without_a_client_certificate_answers_400() {
 
 #[test]
 fn a_renewal_that_the_authority_refuses_answers_403() {
+    let lab = Lab::start_changed(|configuration| {
+        let rule = json!({ "afterRekey": "revokeAfterOverlap", "overlap": "1h" });
+        configuration["authority"]["provisioners"][0]["keywheel"] = rule;
+    });
+    let old = lab.issue("svc.local");
+    lab.door().rekeyed(&old);
+    // Renewed, the old key would outlive the end that the rekey promised.
+    lab.door().renew(&old).is(403, "The request was forbidden by the certificate authority: the certificate was superseded");
+}
+
+#[test]
+fn a_renewal_does_not_ask_the_policy_again_but_a_rekey_does() {
     let mut lab = Lab::start();
     let old = lab.issue("svc.local");
-    lab.change(|configuration| {
-        configuration["authority"]["policy"] = json!({ "x509": { "deny": { "dns": ["svc.local"] } } })
-    });
-    lab.door().renew(&old).is(403, "svc.local");
+    let policy = json!({ "x509": { "deny": { "dns": ["svc.local"] } } });
+    lab.change(|configuration| configuration["authority"]["policy"] = policy);
+    lab.door().renew(&old).is(201, "");
+    lab.door().rekey(&old, &new_key(KeyKind::EcP256)).is(403, "svc.local");
 }
 
 #[test]
