@@ -66,7 +66,8 @@ impl Postgres {
 
     fn control(&self, words: &[&str]) {
         let data = format!("{}/data", self.folder);
-        let done = as_nobody("pg_ctl").args(["-D", &data]).args(words).stdin(Stdio::null()).stdout(Stdio::null()).status();
+        let done =
+            as_nobody("pg_ctl").args(["-D", &data]).args(words).stdin(Stdio::null()).stdout(Stdio::null()).status();
         assert!(done.is_ok_and(|status| status.success()), "pg_ctl {words:?} failed");
     }
 }
