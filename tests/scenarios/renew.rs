@@ -58,7 +58,9 @@ fn a_renewal_that_the_authority_refuses_answers_403() {
     let old = lab.issue("svc.local");
     lab.door().rekeyed(&old);
     // Renewed, the old key would outlive the end that the rekey promised.
-    lab.door().renew(&old).is(403, "The request was forbidden by the certificate authority: the certificate was superseded");
+    lab.door()
+        .renew(&old)
+        .is(403, "The request was forbidden by the certificate authority: the certificate was superseded");
 }
 
 #[test]
