@@ -34,6 +34,9 @@ pub struct HookOptions {
     pub exec: Option<String>,
     /// How long the command may take.
     pub time_limit: SignedDuration,
+    /// Whether the process and the program must be there at the check already. A daemon looks at its start only: that a
+    /// service is down when its key is due must not keep the old key in use.
+    pub must_be_there: bool,
     /// Sends what the command prints to the standard error output, so that the standard output stays ours.
     pub output_to_stderr: bool,
 }
@@ -46,6 +49,7 @@ impl Default for HookOptions {
             signal: SIGHUP,
             exec: None,
             time_limit: DEFAULT_TIME_LIMIT,
+            must_be_there: true,
             output_to_stderr: false,
         }
     }
@@ -208,7 +212,7 @@ impl Hook {
     pub fn check(options: &HookOptions) -> Result<Self, HookRefused> {
         Ok(Self {
             process: check_process(options)?,
-            command: options.exec.as_deref().map(|command| check_command(command, options.time_limit)).transpose()?,
+            command: options.exec.as_deref().map(|command| check_command(command, options)).transpose()?,
             output_to_stderr: options.output_to_stderr,
         })
     }
@@ -281,23 +285,30 @@ fn check_process(options: &HookOptions) -> Result<Option<Process>, HookRefused> 
             let id = i32::try_from(pid).ok().filter(|pid| *pid > 0).ok_or(HookRefused::Pid(pid))?;
             (Target::Fixed(id), id)
         }
+        (None, Some(file)) if !options.must_be_there => {
+            return Ok(Some(Process { target: Target::File(file.clone()), number: options.signal, signal }));
+        }
         (None, Some(file)) => {
             let id = read_pid_file(file).map_err(|source| HookRefused::PidFile { file: file.clone(), source })?;
             (Target::File(file.clone()), id)
         }
     };
+    if !options.must_be_there {
+        return Ok(Some(Process { target, number: options.signal, signal }));
+    }
     let refused = |source| HookRefused::Process { pid, source };
     let id = Pid::from_raw(pid).ok_or_else(|| refused(std::io::Error::from(std::io::ErrorKind::InvalidInput)))?;
     rustix::process::test_kill_process(id).map_err(|error| refused(error.into()))?;
     Ok(Some(Process { target, number: options.signal, signal }))
 }
 
-fn check_command(command: &str, limit: SignedDuration) -> Result<Command, HookRefused> {
+fn check_command(command: &str, options: &HookOptions) -> Result<Command, HookRefused> {
+    let limit = options.time_limit;
     let words = shlex::split(command)
         .filter(|words| !words.is_empty())
         .ok_or_else(|| HookRefused::Words(command.to_owned()))?;
     let program = PathBuf::from(words.first().map_or("", String::as_str));
-    if !can_be_executed(&program) {
+    if options.must_be_there && !can_be_executed(&program) {
         return Err(HookRefused::Program { command: command.to_owned(), program });
     }
     let time_limit = Duration::try_from(limit).ok().filter(|limit| !limit.is_zero()).ok_or(HookRefused::TimeLimit)?;

@@ -81,7 +81,6 @@ pub struct CertificateReport {
 pub struct CertificatePlan {
     options: CertificateOptions,
     kind: KeyKind,
-    pair: Pair,
     authority: Authority,
     overwrites: Vec<PathBuf>,
 }
@@ -109,12 +108,18 @@ pub async fn check(options: &CertificateOptions) -> Result<CertificatePlan, Clie
         return Err(ClientError::Usage("the subject of a certificate cannot be empty".to_owned()));
     }
     extensions(options)?;
+    let pair = take(options)?;
+    let authority = Authority::open(&options.authorization, &options.certifier).await?;
+    let overwrites = place::existing([pair.certificate(), pair.key()]);
+    Ok(CertificatePlan { options: options.clone(), kind, authority, overwrites })
+}
+
+/// Takes the pair; nobody else replaces it until it is dropped.
+fn take(options: &CertificateOptions) -> Result<Pair, ClientError> {
     let pair = place::open(&options.certificate, &options.key)?;
     place::recover(&pair, &mut Vec::new())?;
     pair.rehearse(ROOM_FOR_CHAIN, ROOM_FOR_KEY).map_err(|error| place::refused(&pair, error))?;
-    let authority = Authority::open(&options.authorization, &options.certifier).await?;
-    let overwrites = place::existing([pair.certificate(), pair.key()]);
-    Ok(CertificatePlan { options: options.clone(), kind, pair, authority, overwrites })
+    Ok(pair)
 }
 
 impl CertificatePlan {
@@ -126,6 +131,11 @@ impl CertificatePlan {
     /// Mints, asks, writes.
     pub async fn run(self) -> Result<CertificateReport, ClientError> {
         let options = &self.options;
+        // Nothing was held while a person thought about the questions.
+        let pair = take(options)?;
+        if place::existing([pair.certificate(), pair.key()]).iter().any(|file| !self.overwrites.contains(file)) {
+            return Err(ClientError::Changed { file: options.key.clone() });
+        }
         let mint = |error: keywheel_signer::file_key::KeyError| ClientError::Mint(error.into());
         let signer = FileKey::generate(self.kind).map_err(mint)?;
         let password = options.key_password.as_ref().map(|password| password.as_slice());
@@ -138,7 +148,7 @@ impl CertificatePlan {
             request_pem: request::to_pem(&request_der).into_bytes(),
             old_certificate: String::new(),
         };
-        let mut pending = self.pair.begin(intent).map_err(|error| place::refused(&self.pair, error))?;
+        let mut pending = pair.begin(intent).map_err(|error| place::refused(&pair, error))?;
         let wish = Wish {
             request_der: &request_der,
             not_before: &options.not_before,
@@ -155,15 +165,16 @@ impl CertificatePlan {
             Ok(chain) => chain,
             Err(error) => {
                 // The token is used up or refused: this key will not be certified any more.
-                if let Err(error) = self.pair.discard() {
+                if let Err(error) = pair.discard() {
                     tracing::warn!(%error, "the request without an answer could not be removed");
                 }
                 return Err(error);
             }
         };
         let install = |error: keywheel_reach::files::pair::PairError| ClientError::Install(error.into());
-        self.pair.issued(&mut pending, &chain_to_pem(&chain)).map_err(install)?;
-        self.pair.finish(&pending).map_err(install)?;
+        pair.issued(&mut pending, &chain_to_pem(&chain)).map_err(install)?;
+        pair.install(&mut pending).map_err(install)?;
+        place::close(&pair)?;
         Ok(CertificateReport {
             certificate: options.certificate.clone(),
             key: Some(options.key.clone()),

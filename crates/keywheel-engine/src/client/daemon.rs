@@ -91,12 +91,18 @@ pub enum Event {
 
 /// Checks everything that can be known beforehand: what the daemon will do must be possible today.
 pub async fn check(options: &DaemonOptions, now: Timestamp) -> Result<(), ClientError> {
+    resumes(options, now).await.map(|_| ())
+}
+
+/// The same; says whether an earlier run left something to go on with.
+async fn resumes(options: &DaemonOptions, now: Timestamp) -> Result<bool, ClientError> {
     let job = current(&options.job);
-    match &job {
-        Job::Rekey(job) => drop(rekey::check(job, now).await?),
-        Job::Renew(job) => drop(renew::check(job, now).await?),
-    }
-    check_times(options, &leaf(certificate_of(&job))?)
+    let resumes = match &job {
+        Job::Rekey(job) => rekey::check(job, now).await?.resumes(),
+        Job::Renew(job) => renew::check(job, now).await?.resumes(),
+    };
+    check_times(options, &leaf(certificate_of(&job))?)?;
+    Ok(resumes)
 }
 
 /// Runs until it is told to stop; only what `check` refuses at the start ends it with an error.
@@ -105,8 +111,12 @@ pub async fn run(
     mut commands: mpsc::Receiver<Command>,
     mut events: impl FnMut(Event),
 ) -> Result<(), ClientError> {
-    check(&options, Timestamp::now()).await?;
+    let resumes = resumes(&options, Timestamp::now()).await?;
     let mut daemon = Daemon::new(options)?;
+    if resumes {
+        // At once: the authority may have answered, and end the old certificate soon; a service may wait for its signal.
+        daemon.due = Timestamp::now();
+    }
     events(daemon.scheduled(true));
     loop {
         match daemon.wait(&mut commands, &mut events).await {
@@ -216,8 +226,14 @@ impl Daemon {
     async fn attempt(&self) -> Result<RekeyOutcome, ClientError> {
         let now = Timestamp::now();
         match current(&self.options.job) {
-            Job::Rekey(job) => rekey::check(&job, now).await?.run().await,
-            Job::Renew(job) => renew::check(&job, now).await?.run().await,
+            Job::Rekey(mut job) => {
+                job.hook.must_be_there = false;
+                rekey::run(&job, now).await
+            }
+            Job::Renew(mut job) => {
+                job.hook.must_be_there = false;
+                renew::run(&job, now).await
+            }
         }
     }
 

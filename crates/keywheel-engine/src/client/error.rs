@@ -80,6 +80,12 @@ pub enum ClientError {
         /// The key of the pair.
         file: PathBuf,
     },
+    /// Something else replaced files between the check and the run.
+    #[error("{} or its certificate was changed by something else meanwhile, nothing was changed here: try again", .file.display())]
+    Changed {
+        /// The key of the pair.
+        file: PathBuf,
+    },
     /// What an earlier run left cannot be finished.
     #[error("an earlier replacement of {} was cut off and cannot be finished", .file.display())]
     Recover {
@@ -162,7 +168,7 @@ impl ClientError {
             Self::PasswordRequired { .. } | Self::WrongPassword { .. } | Self::Provisioner { .. } => Fault::Usage,
             Self::ProvisionerPasswordRequired { .. } | Self::WrongProvisionerPassword { .. } => Fault::Usage,
             Self::Refused { .. } => Fault::Refused,
-            Self::Unreachable(_) | Self::Locked { .. } => Fault::Unreachable,
+            Self::Unreachable(_) | Self::Locked { .. } | Self::Changed { .. } => Fault::Unreachable,
             Self::Hook { .. } => Fault::Hook,
             Self::Target { .. } | Self::Recover { .. } | Self::Mint(_) | Self::Speak { .. } => Fault::Failed,
             Self::Garbled(_) | Self::Install(_) | Self::Untrusted(_) => Fault::Failed,

@@ -26,7 +26,7 @@ pub(super) fn recover(pair: &Pair, notes: &mut Vec<String>) -> Result<Recovered,
         .recover()
         .map_err(|error| ClientError::Recover { file: pair.key().named().to_owned(), source: error.into() })?;
     match &recovered {
-        Recovered::Finished => notes.push("an earlier run was cut off; its new pair is in place now".to_owned()),
+        Recovered::Finished { .. } => notes.push("an earlier run was cut off; its new pair is in place now".to_owned()),
         Recovered::SetAside(place) => notes.push(format!(
             "an earlier run was cut off, and the files were changed since: what it had is in {}",
             place.display()
@@ -34,6 +34,19 @@ pub(super) fn recover(pair: &Pair, notes: &mut Vec<String>) -> Result<Recovered,
         Recovered::Nothing | Recovered::Undone | Recovered::Pending(_) => {}
     }
     Ok(recovered)
+}
+
+/// Forgets what was begun: the files are in place, and whoever uses them was told.
+pub(super) fn close(pair: &Pair) -> Result<(), ClientError> {
+    pair.discard().map_err(|error| ClientError::Recover { file: pair.key().named().to_owned(), source: error.into() })
+}
+
+/// What is said where a request without an answer is not gone on with.
+pub(super) fn note_of_kept_key(pair: &Pair) -> String {
+    format!(
+        "an earlier run got no answer to another request; the key of that request is kept in {}.aside-*",
+        pair.place().display()
+    )
 }
 
 /// A failure before the authority was asked.

@@ -105,8 +105,20 @@ pub enum RekeyOutcome {
     Done(Box<RekeyReport>),
 }
 
-/// Everything that could be known beforehand was checked; nothing was changed yet.
+/// Everything that could be known beforehand was checked; nothing was changed yet, and nothing is held.
 pub struct RekeyPlan {
+    options: RekeyOptions,
+    certificate_target: PathBuf,
+    key_target: PathBuf,
+    old: CertificateSummary,
+    overwrites: Vec<PathBuf>,
+    not_yet: Option<SignedDuration>,
+    resumes: bool,
+    hook_due: bool,
+}
+
+/// The same with the pair taken: nobody else replaces it until this is dropped.
+struct Held {
     options: RekeyOptions,
     pair: Pair,
     hook: Hook,
@@ -117,6 +129,7 @@ pub struct RekeyPlan {
     start: Start,
     old: CertificateSummary,
     overwrites: Vec<PathBuf>,
+    hook_due: bool,
     notes: Vec<String>,
 }
 
@@ -141,6 +154,25 @@ struct Request {
 
 /// Finishes or undoes what an earlier run left, then checks everything that can be known beforehand.
 pub async fn check(options: &RekeyOptions, now: Timestamp) -> Result<RekeyPlan, ClientError> {
+    let held = take(options, now)?;
+    Ok(RekeyPlan {
+        options: held.options,
+        certificate_target: held.pair.certificate().named().to_owned(),
+        key_target: held.pair.key().named().to_owned(),
+        not_yet: if let Start::NotYet(remaining) = held.start { Some(remaining) } else { None },
+        resumes: matches!(held.start, Start::Resume(_) | Start::Finished),
+        hook_due: held.hook_due,
+        old: held.old,
+        overwrites: held.overwrites,
+    })
+}
+
+/// Checks and runs in one go, where nobody is asked in between.
+pub(super) async fn run(options: &RekeyOptions, now: Timestamp) -> Result<RekeyOutcome, ClientError> {
+    take(options, now)?.run().await
+}
+
+fn take(options: &RekeyOptions, now: Timestamp) -> Result<Held, ClientError> {
     let kind = options.key_choice.kind()?;
     let hook = Hook::check(&options.hook).map_err(ClientError::HookRefused)?;
     let certificate_target = options.out_certificate.as_deref().unwrap_or(&options.certificate);
@@ -149,7 +181,10 @@ pub async fn check(options: &RekeyOptions, now: Timestamp) -> Result<RekeyPlan, 
 
     // The old pair may itself be half of what an earlier run was putting in place.
     if (certificate_target, key_target) != (&options.certificate, &options.key) && options.certificate != options.key {
-        place::recover(&place::open(&options.certificate, &options.key)?, &mut notes)?;
+        let pair = place::open(&options.certificate, &options.key)?;
+        if matches!(place::recover(&pair, &mut notes)?, Recovered::Finished { .. }) {
+            place::close(&pair)?;
+        }
     }
     let pair = place::open(certificate_target, key_target)?;
     let recovered = place::recover(&pair, &mut notes)?;
@@ -162,39 +197,62 @@ pub async fn check(options: &RekeyOptions, now: Timestamp) -> Result<RekeyPlan, 
         Some(file) => Some(load::key("the new key", file, options.password.as_ref().map(|p| p.as_slice()))?),
         None => None,
     };
-    let finished = matches!(recovered, Recovered::Finished) && is_fresh(pair.certificate().real(), now);
-    if !finished && given.as_ref().is_some_and(|given| given.signer.public_key() == key.signer.public_key()) {
+    let mut old = load::summary(load::leaf(&chain)?);
+    let gate = gate(options, load::leaf(&chain)?, now)?;
+    let hook_due = matches!(recovered, Recovered::Finished { .. });
+    let start = match (recovered, gate) {
+        (Recovered::Finished { old_certificate }, gate)
+            if turned(&old_certificate, &pair)
+                && (matches!(gate, Gate::NotYet { .. }) || is_fresh(pair.certificate().real(), now)) =>
+        {
+            if let Ok(replaced) = Certificate::from_pem(old_certificate.as_bytes()) {
+                old = load::summary(&replaced);
+            }
+            Start::Finished
+        }
+        // Whatever the gate says: the authority may have certified this key, and end the old certificate for it soon.
+        (Recovered::Pending(pending), gate) => {
+            match (resume(options, &pair, *pending, load::leaf(&chain)?, given.as_ref(), kind), gate) {
+                (Some(request), _) => {
+                    notes.push(
+                        "went on with the key and the request of an earlier run that got no answer; an authority that \
+                         keeps no memory of rekeys may have issued twice, the newest certificate is the one in place"
+                            .to_owned(),
+                    );
+                    Start::Resume(Box::new(request))
+                }
+                (None, Gate::NotYet { remaining }) => Start::NotYet(remaining),
+                (None, Gate::Due) => {
+                    notes.push(place::note_of_kept_key(&pair));
+                    Start::Afresh
+                }
+            }
+        }
+        (_, Gate::NotYet { remaining }) => Start::NotYet(remaining),
+        (_, Gate::Due) => Start::Afresh,
+    };
+    let same_key = || given.as_ref().is_some_and(|given| given.signer.public_key() == key.signer.public_key());
+    if !matches!(start, Start::Finished) && same_key() {
         return Err(ClientError::Usage(
             "flag '--private-key' names the key that the certificate already has: that would be no new key (use 'ca \
              renew' to keep it)"
                 .to_owned(),
         ));
     }
-    let old = load::leaf(&chain)?;
-    let start = match (recovered, gate(options, old, now)?) {
-        (_, _) if finished => Start::Finished,
-        (_, Gate::NotYet { remaining }) => Start::NotYet(remaining),
-        (Recovered::Pending(pending), Gate::Due) => {
-            resume(options, &pair, *pending, old, given.as_ref(), kind).map_or(Start::Afresh, |request| {
-                notes.push(
-                    "went on with the key and the request of an earlier run that got no answer; an authority that keeps \
-                     no memory of rekeys may have issued twice, the newest certificate is the one in place"
-                        .to_owned(),
-                );
-                Start::Resume(Box::new(request))
-            })
-        }
-        (_, Gate::Due) => Start::Afresh,
-    };
+    let mut to_write = Vec::new();
     if matches!(start, Start::Resume(_) | Start::Afresh) {
         pair.rehearse(ROOM_FOR_CHAIN, ROOM_FOR_KEY).map_err(|error| place::refused(&pair, error))?;
+        to_write = overwrites(&pair, options);
     }
-    let overwrites = match start {
-        Start::NotYet(_) | Start::Finished => Vec::new(),
-        Start::Resume(_) | Start::Afresh => overwrites(&pair, options),
-    };
-    let old = load::summary(old);
-    Ok(RekeyPlan { options: options.clone(), pair, hook, chain, key, given, kind, start, old, overwrites, notes })
+    if pair.key().exists() && pair.key().mode() & 0o004 != 0 {
+        notes.push(format!(
+            "every user of this machine can read the key {} (mode {:04o}, which was kept): 'chmod o-r' it",
+            pair.key().named().display(),
+            pair.key().mode()
+        ));
+    }
+    let options = options.clone();
+    Ok(Held { options, pair, hook, chain, key, given, kind, start, old, overwrites: to_write, hook_due, notes })
 }
 
 impl RekeyPlan {
@@ -205,12 +263,12 @@ impl RekeyPlan {
 
     /// Where the certificate goes.
     pub fn certificate_target(&self) -> &Path {
-        self.pair.certificate().named()
+        &self.certificate_target
     }
 
     /// Where the key goes.
     pub fn key_target(&self) -> &Path {
-        self.pair.key().named()
+        &self.key_target
     }
 
     /// The certificate that will be replaced.
@@ -220,31 +278,55 @@ impl RekeyPlan {
 
     /// Why nothing needs to be done yet: for how long the certificate is still valid.
     pub fn not_yet(&self) -> Option<SignedDuration> {
-        match self.start {
-            Start::NotYet(remaining) => Some(remaining),
-            _ => None,
-        }
+        self.not_yet.filter(|_| !self.hook_due)
     }
 
-    /// Whether an earlier run left a request that this one goes on with.
+    /// Whether an earlier run left something that this one goes on with.
     pub fn resumes(&self) -> bool {
-        matches!(self.start, Start::Resume(_) | Start::Finished)
+        self.resumes || self.hook_due
     }
 
     /// Mints, asks, replaces, proves, runs the hook.
-    pub async fn run(mut self) -> Result<RekeyOutcome, ClientError> {
-        let resumed = self.resumes();
-        let request = match std::mem::replace(&mut self.start, Start::Afresh) {
-            Start::NotYet(remaining) => return Ok(RekeyOutcome::NotYet { remaining }),
-            Start::Finished => None,
-            Start::Resume(request) => Some(*request),
-            Start::Afresh => Some(self.mint()?),
+    pub async fn run(self) -> Result<RekeyOutcome, ClientError> {
+        if let Some(remaining) = self.not_yet() {
+            return Ok(RekeyOutcome::NotYet { remaining });
+        }
+        // Nothing was held while a person thought about the questions. What was decided then is not decided again.
+        let options = match self.not_yet {
+            Some(_) => self.options.clone(),
+            None => RekeyOptions { expires_in: None, ..self.options.clone() },
+        };
+        let held = take(&options, Timestamp::now())?;
+        let as_agreed = held.overwrites.iter().all(|file| self.overwrites.contains(file));
+        if held.old.fingerprint != self.old.fingerprint || !as_agreed {
+            return Err(ClientError::Changed { file: self.key_target });
+        }
+        held.run().await
+    }
+}
+
+impl Held {
+    async fn run(mut self) -> Result<RekeyOutcome, ClientError> {
+        let (request, resumed) = match std::mem::replace(&mut self.start, Start::Afresh) {
+            Start::NotYet(remaining) => return self.tell_late(remaining).await,
+            Start::Finished => (None, true),
+            Start::Resume(request) => (Some(*request), true),
+            Start::Afresh => (Some(self.mint()?), false),
         };
         if let Some(request) = request {
-            let chain = self.certify(&request).await?;
+            let chain = self.certify(&request, resumed).await?;
             self.publish(request.pending, &chain)?;
         }
         self.conclude(resumed).await
+    }
+
+    /// Nothing is to be replaced, but an earlier run was cut off before it told anybody of what it replaced.
+    async fn tell_late(self, remaining: SignedDuration) -> Result<RekeyOutcome, ClientError> {
+        if self.hook_due {
+            let report = self.report(self.old.clone(), true);
+            run_hook(&self.hook, report, &self.pair).await?;
+        }
+        Ok(RekeyOutcome::NotYet { remaining })
     }
 
     /// Makes the new key and its request durable; nobody has seen them yet.
@@ -263,7 +345,7 @@ impl RekeyPlan {
         let intent = Intent {
             key_pem,
             request_pem: request::to_pem(&der).into_bytes(),
-            old_certificate: self.old.fingerprint.clone(),
+            old_certificate: load::leaf(&self.chain)?.to_pem(),
         };
         let pending = self.pair.begin(intent).map_err(|error| place::refused(&self.pair, error))?;
         Ok(Request { pending, signer, der })
@@ -286,15 +368,27 @@ impl RekeyPlan {
     }
 
     /// Asks the authority and judges its answer.
-    async fn certify(&self, request: &Request) -> Result<Vec<Certificate>, ClientError> {
+    async fn certify(&self, request: &Request, resumed: bool) -> Result<Vec<Certificate>, ClientError> {
         let asker = Asker { chain: &self.chain, signer: self.key.signer.clone(), mtls: self.options.mtls };
         let pem = String::from_utf8_lossy(&request.pending.intent().request_pem).into_owned();
-        let answer = asker.rekey(&self.options.certifier, &request.der, &pem, Timestamp::now()).await;
-        if let Err(ClientError::Refused { .. } | ClientError::Usage(_)) = &answer {
-            // The authority has judged this key and will judge it the same again: the next run makes another.
-            if let Err(error) = self.pair.discard() {
-                tracing::warn!(%error, "the refused request could not be removed");
+        let mut answer = asker.rekey(&self.options.certifier, &request.der, &pem, Timestamp::now()).await;
+        match &mut answer {
+            // The authority may have certified this key when it was asked before: its refusal now is not its only answer.
+            Err(ClientError::Refused { hint, .. }) if resumed => {
+                let kept = format!(
+                    "the key of the earlier request is kept in {}, since it may have been certified: the next run asks \
+                     with it again; move that directory away to begin with a new key",
+                    self.pair.place().display()
+                );
+                *hint = Some(hint.take().map_or_else(|| kept.clone(), |hint| format!("{hint}; {kept}")));
             }
+            // The authority has judged this key and will judge it the same again: the next run makes another.
+            Err(ClientError::Refused { .. } | ClientError::Usage(_)) if !resumed => {
+                if let Err(error) = self.pair.discard() {
+                    tracing::warn!(%error, "the refused request could not be removed");
+                }
+            }
+            _ => {}
         }
         let chain = answer?;
         ask::check_chain(&chain, request.signer.public_key())?;
@@ -305,7 +399,7 @@ impl RekeyPlan {
     fn publish(&self, mut pending: Pending, chain: &[Certificate]) -> Result<(), ClientError> {
         let install = |error: keywheel_reach::files::pair::PairError| ClientError::Install(error.into());
         self.pair.issued(&mut pending, &chain_to_pem(chain)).map_err(install)?;
-        self.pair.finish(&pending).map_err(install)
+        self.pair.install(&mut pending).map_err(install)
     }
 
     /// Looks at what is on disk now, proves it and tells those who use it.
@@ -330,24 +424,37 @@ impl RekeyPlan {
                 ));
             }
         }
-        let report = RekeyReport {
+        if new.not_after < Timestamp::now() {
+            warnings.push(format!("the new certificate has expired already, at {}: run this again", new.not_after));
+        }
+        self.notes = warnings;
+        let report = self.report(new, resumed);
+        run_hook(&self.hook, report, &self.pair).await
+    }
+
+    fn report(&self, new: CertificateSummary, resumed: bool) -> RekeyReport {
+        RekeyReport {
             certificate: self.pair.certificate().named().to_owned(),
             key: self.pair.key().named().to_owned(),
             key_written: true,
             old: self.old.clone(),
             new,
             resumed,
-            warnings,
-        };
-        // The hook may start another run for the same pair.
-        drop(self.pair);
-        run_hook(&self.hook, report).await
+            warnings: self.notes.clone(),
+        }
     }
 }
 
-/// Runs the hook and makes the outcome.
-pub(super) async fn run_hook(hook: &Hook, report: RekeyReport) -> Result<RekeyOutcome, ClientError> {
-    match hook.run(&environment(&report)).await {
+/// Runs the hook, forgets the journal that said that it was due, and makes the outcome.
+///
+/// The pair is held until then: the hook is part of the replacement. A process that dies in it runs it again at its next
+/// start; a hook that ran and failed is told of, not run again.
+pub(super) async fn run_hook(hook: &Hook, mut report: RekeyReport, pair: &Pair) -> Result<RekeyOutcome, ClientError> {
+    let ran = hook.run(&environment(&report)).await;
+    if let Err(error) = place::close(pair) {
+        report.warnings.push(place::with_causes(&error));
+    }
+    match ran {
         Ok(()) => Ok(RekeyOutcome::Done(Box::new(report))),
         Err(source) => Err(ClientError::Hook { report: Box::new(report), source }),
     }
@@ -379,6 +486,15 @@ pub(super) fn seed() -> Result<u64, ClientError> {
     random::bytes::<8>().map(u64::from_le_bytes).map_err(|error| ClientError::Mint(error.into()))
 }
 
+/// Whether what an earlier run put in place has another key than what it replaced (a renewal keeps it).
+fn turned(old_certificate: &str, pair: &Pair) -> bool {
+    let new = load::chain(pair.certificate().real()).ok().and_then(|chain| chain.into_iter().next());
+    match (Certificate::from_pem(old_certificate.as_bytes()), new) {
+        (Ok(old), Some(new)) => old.spki() != new.spki(),
+        _ => true,
+    }
+}
+
 /// Whether a pair that was just finished for an earlier run is good enough to be the result of this one.
 fn is_fresh(certificate: &Path, now: Timestamp) -> bool {
     load::chain(certificate).ok().and_then(|chain| chain.into_iter().next()).is_some_and(|leaf| {
@@ -396,7 +512,7 @@ fn resume(
     given: Option<&LoadedKey>,
     kind: KeyKind,
 ) -> Option<Request> {
-    if !pending.is_for(pair) || pending.intent().old_certificate != old.digest().to_string() {
+    if !pending.is_for(pair) || pending.intent().old_certificate != old.to_pem() {
         return None;
     }
     let password = options.password.as_ref().map(|password| password.as_slice());

@@ -4,8 +4,7 @@ use std::path::PathBuf;
 
 use jiff::{SignedDuration, Timestamp};
 use keywheel_core::schedule::{self, Gate};
-use keywheel_reach::files::pair::Pair;
-use keywheel_reach::files::write::Target;
+use keywheel_reach::files::pair::{Intent, Pair, PairError, Recovered};
 use keywheel_reach::hook::{Hook, HookOptions};
 use keywheel_wire::signer::Signer;
 use keywheel_wire::x509::certificate::{Certificate, chain_to_pem};
@@ -16,7 +15,7 @@ use super::ask::{self, Asker};
 use super::error::ClientError;
 use super::load::{self, LoadedKey};
 use super::place;
-use super::rekey::{self, RekeyOutcome, RekeyReport};
+use super::rekey::{self, CertificateSummary, RekeyOutcome, RekeyReport};
 
 /// Room for a chain.
 const ROOM_FOR_CHAIN: usize = 32 * 1024;
@@ -42,44 +41,78 @@ pub struct RenewOptions {
     pub hook: HookOptions,
 }
 
-/// Everything that could be known beforehand was checked; nothing was changed yet.
+/// Everything that could be known beforehand was checked; nothing was changed yet, and nothing is held.
 pub struct RenewPlan {
     options: RenewOptions,
-    // Held so that nobody replaces the key while its certificate is renewed.
+    old: CertificateSummary,
+    overwrites: Vec<PathBuf>,
+    not_yet: Option<SignedDuration>,
+    hook_due: bool,
+}
+
+/// The same with the certificate's place and its key taken: nobody else replaces them until this is dropped.
+struct Held {
+    options: RenewOptions,
     pair: Pair,
-    target: Target,
     hook: Hook,
     chain: Vec<Certificate>,
     key: LoadedKey,
     not_yet: Option<SignedDuration>,
+    hook_due: bool,
     overwrites: Vec<PathBuf>,
     notes: Vec<String>,
 }
 
-/// Finishes or undoes what an earlier rekey left, then checks everything that can be known beforehand.
+/// Finishes or undoes what an earlier run left, then checks everything that can be known beforehand.
 pub async fn check(options: &RenewOptions, now: Timestamp) -> Result<RenewPlan, ClientError> {
+    let held = take(options, now)?;
+    Ok(RenewPlan {
+        old: load::summary(load::leaf(&held.chain)?),
+        options: held.options,
+        overwrites: held.overwrites,
+        not_yet: held.not_yet,
+        hook_due: held.hook_due,
+    })
+}
+
+/// Checks and runs in one go, where nobody is asked in between.
+pub(super) async fn run(options: &RenewOptions, now: Timestamp) -> Result<RekeyOutcome, ClientError> {
+    take(options, now)?.run().await
+}
+
+fn take(options: &RenewOptions, now: Timestamp) -> Result<Held, ClientError> {
     let hook = Hook::check(&options.hook).map_err(ClientError::HookRefused)?;
     let mut notes = Vec::new();
-    let pair = place::open(&options.certificate, &options.key)?;
-    place::recover(&pair, &mut notes)?;
+    let target = options.out.as_deref().unwrap_or(&options.certificate);
+    // The pair may itself be half of what an earlier rekey was putting in place.
+    if target != options.certificate {
+        let source = place::open(&options.certificate, &options.key)?;
+        if matches!(place::recover(&source, &mut notes)?, Recovered::Finished { .. }) {
+            place::close(&source)?;
+        }
+    }
+    let pair = place::open(target, &options.key)?;
+    let recovered = place::recover(&pair, &mut notes)?;
     let password = options.password.as_ref().map(|password| password.as_slice());
     let (chain, key) = load::pair(&options.certificate, &options.key, password)?;
     if let Certifier::Remote(access) = &options.certifier {
         load::roots(access.root())?;
     }
-    let target = place::target(options.out.as_deref().unwrap_or(&options.certificate), ROOM_FOR_CHAIN)?;
-    if target.real() == pair.key().real() {
-        return Err(ClientError::Usage(format!(
-            "the certificate would be written over the key {}",
-            options.key.display()
-        )));
-    }
     let not_yet = match schedule::gate(now, load::leaf(&chain)?.not_after(), options.expires_in, rekey::seed()?) {
         Gate::Due => None,
         Gate::NotYet { remaining } => Some(remaining),
     };
-    let overwrites = if not_yet.is_some() { Vec::new() } else { place::existing([&target]) };
-    Ok(RenewPlan { options: options.clone(), pair, target, hook, chain, key, not_yet, overwrites, notes })
+    let mut overwrites = Vec::new();
+    if not_yet.is_none() {
+        // The key is not replaced: it may lie where it cannot be.
+        pair.certificate().rehearse(ROOM_FOR_CHAIN).map_err(|error| place::refused(&pair, error.into()))?;
+        overwrites = place::existing([pair.certificate()]);
+    }
+    if not_yet.is_none() && matches!(recovered, Recovered::Pending(_)) {
+        notes.push(place::note_of_kept_key(&pair));
+    }
+    let hook_due = matches!(recovered, Recovered::Finished { .. });
+    Ok(Held { options: options.clone(), pair, hook, chain, key, not_yet, hook_due, overwrites, notes })
 }
 
 impl RenewPlan {
@@ -90,30 +123,66 @@ impl RenewPlan {
 
     /// Why nothing needs to be done yet: for how long the certificate is still valid.
     pub fn not_yet(&self) -> Option<SignedDuration> {
-        self.not_yet
+        self.not_yet.filter(|_| !self.hook_due)
+    }
+
+    /// Whether an earlier run left something that this one goes on with.
+    pub(super) fn resumes(&self) -> bool {
+        self.hook_due
     }
 
     /// Asks, replaces, runs the hook.
     pub async fn run(self) -> Result<RekeyOutcome, ClientError> {
+        if let Some(remaining) = self.not_yet() {
+            return Ok(RekeyOutcome::NotYet { remaining });
+        }
+        // Nothing was held while a person thought about the questions. What was decided then is not decided again.
+        let options = match self.not_yet {
+            Some(_) => self.options.clone(),
+            None => RenewOptions { expires_in: None, ..self.options.clone() },
+        };
+        let held = take(&options, Timestamp::now())?;
+        let as_agreed = held.overwrites.iter().all(|file| self.overwrites.contains(file));
+        if load::leaf(&held.chain)?.digest().to_string() != self.old.fingerprint || !as_agreed {
+            return Err(ClientError::Changed { file: self.options.key });
+        }
+        held.run().await
+    }
+}
+
+impl Held {
+    async fn run(self) -> Result<RekeyOutcome, ClientError> {
+        let old = load::summary(load::leaf(&self.chain)?);
         if let Some(remaining) = self.not_yet {
+            // Nothing is to be replaced, but an earlier run was cut off before it told anybody of what it replaced.
+            if self.hook_due {
+                rekey::run_hook(&self.hook, self.report(old.clone(), old), &self.pair).await?;
+            }
             return Ok(RekeyOutcome::NotYet { remaining });
         }
         let asker = Asker { chain: &self.chain, signer: self.key.signer.clone(), mtls: self.options.mtls };
         let chain = asker.renew(&self.options.certifier, Timestamp::now()).await?;
         ask::check_chain(&chain, self.key.signer.public_key())?;
-        let text = chain_to_pem(&chain);
-        self.target.replace(text.as_bytes()).map_err(|error| ClientError::Install(error.into()))?;
-        let report = RekeyReport {
-            certificate: self.target.named().to_owned(),
+        // The key is in its place and stays there; the journal is for the hook, which a crash must not lose.
+        let install = |error: PairError| ClientError::Install(error.into());
+        let old_certificate = load::leaf(&self.chain)?.to_pem();
+        let intent = Intent { key_pem: self.key.text.clone(), request_pem: Vec::new(), old_certificate };
+        let mut pending = self.pair.begin(intent).map_err(install)?;
+        self.pair.issued(&mut pending, &chain_to_pem(&chain)).map_err(install)?;
+        self.pair.install(&mut pending).map_err(install)?;
+        let new = load::summary(load::leaf(&chain)?);
+        rekey::run_hook(&self.hook, self.report(old, new), &self.pair).await
+    }
+
+    fn report(&self, old: CertificateSummary, new: CertificateSummary) -> RekeyReport {
+        RekeyReport {
+            certificate: self.pair.certificate().named().to_owned(),
             key: self.options.key.clone(),
             key_written: false,
-            old: load::summary(load::leaf(&self.chain)?),
-            new: load::summary(load::leaf(&chain)?),
+            old,
+            new,
             resumed: false,
-            warnings: self.notes,
-        };
-        // The hook may start another run for the same pair.
-        drop(self.pair);
-        rekey::run_hook(&self.hook, report).await
+            warnings: self.notes.clone(),
+        }
     }
 }

@@ -25,6 +25,8 @@ use super::token::Provisioning;
 use crate::authority::{Authority, AuthorityOptions};
 use crate::home::{self, InitOptions};
 
+mod cut_off;
+
 const PASSWORD: &[u8] = b"correct horse";
 
 /// A home with an authority, and a place for certificates.
@@ -124,6 +126,21 @@ impl World {
         let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
         names
+    }
+
+    /// An authority that certifies the first time but whose answer gets lost, then refuses `refused` times.
+    fn losing_then_refusing(&self, refused: u32) -> Certifier {
+        let (authority, asked) = (self.authority.clone(), Arc::new(AtomicU32::new(0)));
+        Certifier::Local(LocalAuthority::new("localhost".to_owned(), move |request| {
+            let (authority, number) = (authority.clone(), asked.fetch_add(1, Ordering::SeqCst));
+            Box::pin(async move {
+                if (1..=refused).contains(&number) {
+                    return Err(ClientError::Refused { message: "no".to_owned(), status: Some(403), hint: None });
+                }
+                let answer = authority.ask(request).await?;
+                if number == 0 { Err(ClientError::Unreachable("the reply was lost".into())) } else { Ok(answer) }
+            })
+        }))
     }
 
     /// An authority whose answers to the first `lost` requests get lost on the way back.

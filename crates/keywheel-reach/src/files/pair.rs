@@ -7,9 +7,11 @@
 //! | no `journal.json` | nothing was asked yet | removes it |
 //! | phase `requested` | the authority may have certified `key.pem` | asks again, with the same key and request |
 //! | phase `issued` | the certificate is in the journal | puts both in place |
+//! | phase `installed` | both are in place; who uses them may not know yet | tells them, then removes it |
 //!
-//! The journal goes away only after both files are durable in their places.
+//! The journal goes away only after both files are durable in their places and everybody was told.
 
+use std::ffi::OsStr;
 use std::fs::DirBuilder;
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
@@ -26,6 +28,9 @@ use super::write::{PRIVATE, Target, WriteError, remove_if_there, sync_directory,
 const JOURNAL: &str = "journal.json";
 const KEY: &str = "key.pem";
 const REQUEST: &str = "request.pem";
+
+/// So many replacements that did not fit the files any more are kept for a person to look at; older ones are removed.
+const KEPT_ASIDE: usize = 4;
 
 /// No certificate, key or journal is longer.
 const MAX_FILE: u64 = 1 << 20;
@@ -47,9 +52,9 @@ pub struct Pair {
 pub struct Intent {
     /// The new private key, exactly as its file will hold it.
     pub key_pem: Zeroizing<Vec<u8>>,
-    /// The request, exactly as it will be sent.
+    /// The request, exactly as it will be sent; empty where the key stays and the answer is there already.
     pub request_pem: Vec<u8>,
-    /// The fingerprint of the certificate that is to be replaced.
+    /// The certificate that is to be replaced, as PEM; empty where there is none.
     pub old_certificate: String,
 }
 
@@ -68,8 +73,12 @@ pub enum Recovered {
     Undone,
     /// A request without an answer.
     Pending(Box<Pending>),
-    /// A certificate and its key, now in their places.
-    Finished,
+    /// A certificate and its key, now in their places. The journal stays until [`Pair::discard`]: whoever uses the files
+    /// may not have been told of them.
+    Finished {
+        /// The certificate that was replaced, as PEM; empty where there was none.
+        old_certificate: String,
+    },
     /// Something that does not fit the files any more; it was put aside here.
     SetAside(PathBuf),
 }
@@ -96,11 +105,22 @@ pub enum PairError {
         #[source]
         source: std::io::Error,
     },
-    /// The journal belongs to another user, or others can read it.
-    #[error("{} is not a private directory of this user: look at it and remove it", .0.display())]
+    /// Another user has begun a replacement.
+    #[error(
+        "{} belongs to another user (uid {owner}), who began a replacement that may have been answered: run this as that user",
+        .place.display()
+    )]
+    OfAnother {
+        /// The journal.
+        place: PathBuf,
+        /// Whose it is.
+        owner: u32,
+    },
+    /// The journal can be changed or read by others.
+    #[error("{} is not a private directory: look at what is in it (it may hold the only copy of a key) and move it away", .0.display())]
     NotPrivate(PathBuf),
     /// The journal is not one.
-    #[error("the journal {} cannot be understood: look at it and remove its directory", .path.display())]
+    #[error("the journal {} cannot be understood: look at it and move its directory away", .path.display())]
     Journal {
         /// The journal.
         path: PathBuf,
@@ -122,7 +142,7 @@ struct Journal {
     phase: Phase,
     certificate: PathBuf,
     key: PathBuf,
-    /// The fingerprint of the certificate that is to be replaced.
+    /// The certificate that is to be replaced, as PEM.
     old_certificate: String,
     /// SHA-256 of what the two files held at the beginning; nothing where there was no file.
     old_certificate_file: Option<[u8; 32]>,
@@ -136,6 +156,7 @@ struct Journal {
 enum Phase {
     Requested,
     Issued,
+    Installed,
 }
 
 impl Pair {
@@ -185,21 +206,29 @@ impl Pair {
             self.discard()?;
             return Ok(Recovered::Undone);
         };
+        if journal.phase == Phase::Installed {
+            return Ok(Recovered::Finished { old_certificate: journal.old_certificate });
+        }
         let intent = Intent {
             key_pem: read(&self.place.join(KEY))?,
             request_pem: read(&self.place.join(REQUEST))?.to_vec(),
             old_certificate: journal.old_certificate.clone(),
         };
-        let pending = Pending { intent, journal };
+        let mut pending = Pending { intent, journal };
         match pending.judge()? {
+            // A renewal begins after the answer; its key is that of the file.
+            Recovery::Resume if pending.intent.request_pem.is_empty() => {
+                self.discard()?;
+                Ok(Recovered::Undone)
+            }
             Recovery::Resume => Ok(Recovered::Pending(Box::new(pending))),
             Recovery::Nothing | Recovery::Discard(DiscardReason::NeverRequested) => {
                 self.discard()?;
                 Ok(Recovered::Undone)
             }
             Recovery::Finish { .. } => {
-                self.finish(&pending)?;
-                Ok(Recovered::Finished)
+                self.install(&mut pending)?;
+                Ok(Recovered::Finished { old_certificate: pending.journal.old_certificate })
             }
             // A key that may have been certified is never thrown away by a program.
             Recovery::Discard(_) | Recovery::Stuck => Ok(Recovered::SetAside(self.set_aside()?)),
@@ -207,8 +236,13 @@ impl Pair {
     }
 
     /// Makes the new key and the request durable, read back; after this the authority may be asked.
+    ///
+    /// A request of an earlier run that nobody goes on with is put aside: its key may have been certified.
     pub fn begin(&self, intent: Intent) -> Result<Pending, PairError> {
-        self.discard()?;
+        match self.read_journal()? {
+            Some(journal) if journal.phase != Phase::Installed => drop(self.set_aside()?),
+            _ => self.discard()?,
+        }
         match DirBuilder::new().mode(0o700).create(&self.place) {
             Ok(()) => {}
             Err(error) if error.kind() == ErrorKind::AlreadyExists => self.check_place()?,
@@ -242,8 +276,8 @@ impl Pair {
         self.write_journal(&pending.journal)
     }
 
-    /// Puts certificate and key in their places and forgets the journal.
-    pub fn finish(&self, pending: &Pending) -> Result<(), PairError> {
+    /// Puts certificate and key in their places; the journal stays, to say that nobody was told yet.
+    pub fn install(&self, pending: &mut Pending) -> Result<(), PairError> {
         let Recovery::Finish { install_key, install_certificate } = pending.judge()? else {
             return Err(PairError::Changed(self.set_aside()?));
         };
@@ -264,7 +298,11 @@ impl Pair {
         // A rename that an earlier run made may still be in the air.
         sync_directory(certificate.directory())?;
         sync_directory(key.directory())?;
-        self.discard()
+        pending.journal.phase = Phase::Installed;
+        pending.journal.chain = None;
+        self.write_journal(&pending.journal)?;
+        // It has its place now; a second copy is one too many.
+        Ok(remove_if_there(&self.place.join(KEY))?)
     }
 
     /// Forgets the journal, its key included.
@@ -281,24 +319,47 @@ impl Pair {
         Ok(())
     }
 
+    /// Where the journal is, while there is one.
+    pub fn place(&self) -> &Path {
+        &self.place
+    }
+
     /// Keeps the journal under another name, for a person to look at.
-    pub fn set_aside(&self) -> Result<PathBuf, PairError> {
-        for number in 1_u32.. {
-            let mut name = self.place.clone().into_os_string();
-            name.push(format!(".aside-{number}"));
-            let name = PathBuf::from(name);
-            if std::fs::symlink_metadata(&name).is_err() {
-                let renamed = std::fs::rename(&self.place, &name);
-                renamed.map_err(|source| WriteError::Os {
-                    operation: "put aside",
-                    path: self.place.clone(),
-                    source,
-                })?;
-                sync_directory(self.key.directory())?;
-                return Ok(name);
-            }
+    fn set_aside(&self) -> Result<PathBuf, PairError> {
+        let mut prefix = self.place.file_name().unwrap_or_default().to_owned();
+        prefix.push(".aside-");
+        let mut numbers = self.numbers_aside(&prefix)?;
+        let named = |number: u64| {
+            let mut name = prefix.clone();
+            name.push(number.to_string());
+            self.key.directory().join(name)
+        };
+        let newest = named(numbers.last().map_or(1, |last| last.saturating_add(1)));
+        let os = |operation, path: &Path| {
+            let path = path.to_owned();
+            move |source| WriteError::Os { operation, path, source }
+        };
+        std::fs::rename(&self.place, &newest).map_err(os("put aside", &self.place))?;
+        numbers.truncate((numbers.len() + 1).saturating_sub(KEPT_ASIDE));
+        for number in numbers {
+            let oldest = named(number);
+            std::fs::remove_dir_all(&oldest).map_err(os("remove", &oldest))?;
         }
-        Ok(self.place.clone())
+        sync_directory(self.key.directory())?;
+        Ok(newest)
+    }
+
+    /// The numbers of what was put aside, oldest first.
+    fn numbers_aside(&self, prefix: &OsStr) -> Result<Vec<u64>, PairError> {
+        let unread = |source| PairError::Read { path: self.key.directory().to_owned(), source };
+        let mut numbers = Vec::new();
+        for entry in std::fs::read_dir(self.key.directory()).map_err(unread)? {
+            let name = entry.map_err(unread)?.file_name();
+            let number = name.as_encoded_bytes().strip_prefix(prefix.as_encoded_bytes());
+            numbers.extend(number.and_then(|number| std::str::from_utf8(number).ok()?.parse::<u64>().ok()));
+        }
+        numbers.sort_unstable();
+        Ok(numbers)
     }
 
     fn sweep(&self) -> Result<(), WriteError> {
@@ -312,6 +373,9 @@ impl Pair {
         let mine = found.uid() == rustix::process::geteuid().as_raw();
         if found.is_dir() && mine && found.mode() & 0o077 == 0 {
             return Ok(());
+        }
+        if found.is_dir() && !mine {
+            return Err(PairError::OfAnother { place: self.place.clone(), owner: found.uid() });
         }
         Err(PairError::NotPrivate(self.place.clone()))
     }

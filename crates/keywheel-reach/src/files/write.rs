@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Gid, Mode, Uid, XattrFlags};
 use rustix::io::Errno;
+use zeroize::Zeroizing;
 
 /// Private by default: who wants others to read a file says so once, and the mode is kept from then on.
 pub const PRIVATE: u32 = 0o600;
@@ -128,6 +129,11 @@ impl Target {
         self.exists
     }
 
+    /// The permissions that the file has and will keep.
+    pub fn mode(&self) -> u32 {
+        self.kept.mode
+    }
+
     /// Rehearses everything but the rename with `size` octets: room, quota, permissions, owner and label.
     pub fn rehearse(&self, size: usize) -> Result<(), WriteError> {
         self.check_rename()?;
@@ -226,9 +232,9 @@ impl Drop for Staged {
 /// Writes a file of our own (not one that others configured): private, durable, read back.
 pub fn write_private(path: &Path, content: &[u8]) -> Result<(), WriteError> {
     Target::resolve(path, PRIVATE)?.replace(content)?;
-    let mut found = Vec::new();
+    let mut found = Zeroizing::new(Vec::with_capacity(content.len() + 1));
     File::open(path).and_then(|mut file| file.read_to_end(&mut found)).map_err(os("read back", path))?;
-    if found == content {
+    if *found == content {
         return Ok(());
     }
     Err(WriteError::ReadBack { path: path.to_owned() })

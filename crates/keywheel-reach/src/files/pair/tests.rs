@@ -62,7 +62,8 @@ fn a_whole_replacement_leaves_the_new_pair_and_nothing_else() {
     assert_eq!(world.content(), old());
     pair.issued(&mut pending, "new certificate").unwrap();
     assert_eq!(world.content(), old());
-    pair.finish(&pending).unwrap();
+    pair.install(&mut pending).unwrap();
+    pair.discard().unwrap();
     drop(pair);
     assert_eq!(world.content(), new());
     assert_eq!(world.names(), ["svc.crt", "svc.key"]);
@@ -116,7 +117,7 @@ fn a_cut_after_the_request_goes_on_with_the_same_key_and_request() {
     assert_eq!(pending.intent().request_pem, intent().request_pem);
     assert_eq!(pending.intent().old_certificate, "aa");
     pair.issued(&mut pending, "new certificate").unwrap();
-    pair.finish(&pending).unwrap();
+    pair.install(&mut pending).unwrap();
     assert_eq!(world.content(), new());
 }
 
@@ -139,8 +140,11 @@ fn every_cut_after_the_answer_is_finished() {
             std::fs::write(world.path(".svc.crt.keywheel.new"), "torn").unwrap();
             std::fs::write(world.path(".svc.key.keywheel.new"), "torn").unwrap();
         }
-        assert!(matches!(world.pair().recover().unwrap(), Recovered::Finished));
+        let pair = world.pair();
+        assert!(matches!(pair.recover().unwrap(), Recovered::Finished { old_certificate } if old_certificate == "aa"));
         assert_eq!(world.content(), new());
+        pair.discard().unwrap();
+        drop(pair);
         assert_eq!(world.names(), ["svc.crt", "svc.key"]);
     }
 }
@@ -183,7 +187,8 @@ fn new_names_are_made_and_a_key_that_is_in_place_is_not_written() {
     let pair = Pair::open(&world.path("out.crt"), &world.path("given.key")).unwrap();
     let mut pending = pair.begin(intent()).unwrap();
     pair.issued(&mut pending, "new certificate").unwrap();
-    pair.finish(&pending).unwrap();
+    pair.install(&mut pending).unwrap();
+    pair.discard().unwrap();
     drop(pair);
     assert_eq!(read_text(&world.path("out.crt")), "new certificate");
     assert_eq!(std::fs::metadata(world.path("given.key")).unwrap().ino(), before);
@@ -222,4 +227,55 @@ fn the_journal_and_all_in_it_are_private() {
     for name in [JOURNAL, KEY, REQUEST] {
         assert_eq!(std::fs::metadata(pair.place.join(name)).unwrap().mode() & 0o777, 0o600, "{name}");
     }
+}
+
+#[test]
+fn what_is_in_place_is_told_of_again_until_somebody_said_that_everybody_knows() {
+    let world = World::new();
+    let pair = world.pair();
+    let mut pending = pair.begin(intent()).unwrap();
+    pair.issued(&mut pending, "new certificate").unwrap();
+    pair.install(&mut pending).unwrap();
+    assert_eq!(world.content(), new());
+    assert!(!pair.place.join(KEY).exists(), "the key is there twice");
+    // Whatever others make of the files meanwhile.
+    std::fs::write(world.path("svc.crt"), "foreign certificate").unwrap();
+    for _ in 0..2 {
+        let recovered = pair.recover().unwrap();
+        assert!(matches!(recovered, Recovered::Finished { old_certificate } if old_certificate == "aa"));
+    }
+    assert_eq!(read_text(&world.path("svc.crt")), "foreign certificate");
+    pair.discard().unwrap();
+    assert!(matches!(pair.recover().unwrap(), Recovered::Nothing));
+}
+
+#[test]
+fn a_request_that_may_have_been_answered_is_put_aside_by_a_new_one() {
+    let world = World::new();
+    let pair = world.pair();
+    for number in 1..=7_u32 {
+        pair.begin(Intent { key_pem: Zeroizing::new(format!("key {number}").into_bytes()), ..intent() }).unwrap();
+    }
+    let aside = |number: u32| world.path(&format!(".svc.key.keywheel.aside-{number}/{KEY}"));
+    // The newest few are kept, so that a disk does not fill.
+    for number in 1..=2 {
+        assert!(!aside(number).exists(), "{number}");
+    }
+    for number in 3..=6 {
+        assert_eq!(read_text(&aside(number)), format!("key {number}"));
+    }
+    assert_eq!(read_text(&pair.place.join(KEY)), "key 7");
+}
+
+#[test]
+fn a_replacement_that_another_user_began_is_theirs_to_finish() {
+    let world = World::new();
+    let pair = world.pair();
+    pair.begin(intent()).unwrap();
+    if std::os::unix::fs::chown(&pair.place, Some(4711), None).is_err() {
+        // Only root may give files away.
+        return;
+    }
+    assert!(matches!(pair.recover(), Err(PairError::OfAnother { owner: 4711, .. })));
+    assert_eq!(read_text(&pair.place.join(KEY)), "new key");
 }
