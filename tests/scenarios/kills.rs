@@ -1,7 +1,7 @@
 //! A power cut loses nothing that was acknowledged.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use keywheel_signer::file_key::FileKey;
 use keywheel_wire::private_key::KeyKind;
@@ -9,7 +9,19 @@ use keywheel_wire::private_key::KeyKind;
 use crate::lab::{Door, Lab, Pair, Provisioner, REFUSED, new_key};
 
 const KILLS: u64 = 20;
-const CLIENTS: usize = 3;
+const CLIENTS: usize = 6;
+
+/// How many answers are awaited before a kill.
+const PER_ROUND: usize = 10;
+
+/// What the clients of a round have in common.
+#[derive(Default)]
+struct Load {
+    /// The round is over.
+    stop: AtomicBool,
+    /// Certificates that were acknowledged in it.
+    acknowledged: AtomicUsize,
+}
 
 /// What one client has got, and what it asked for last.
 #[derive(Default)]
@@ -29,14 +41,18 @@ fn certificates_that_were_acknowledged_survive_20_kills_under_load_and_so_does_w
     let mut lab = Lab::start();
     let mut all = Client::default();
     for round in 0..KILLS {
-        let stop = AtomicBool::new(false);
-        let (door, provisioner, stop) = (&lab.door(), &lab.provisioner, &stop);
+        let load = Load::default();
+        let (door, provisioner, load) = (&lab.door(), &lab.provisioner, &load);
         let clients = std::thread::scope(|scope| {
-            let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(move || work(door, provisioner, stop))).collect();
+            let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(move || work(door, provisioner, load))).collect();
+            let until = Instant::now() + Duration::from_secs(30);
+            while load.acknowledged.load(Ordering::Relaxed) < PER_ROUND && Instant::now() < until {
+                std::thread::sleep(Duration::from_millis(5));
+            }
             // Never at the same point of what the clients do.
-            std::thread::sleep(Duration::from_millis(150 + round * 37 % 400));
+            std::thread::sleep(Duration::from_millis(round * 7 % 60));
             lab.ca.server.signal("KILL");
-            stop.store(true, Ordering::Relaxed);
+            load.stop.store(true, Ordering::Relaxed);
             clients.into_iter().map(|client| client.join().expect("a client ended")).collect::<Vec<_>>()
         });
         lab.ca.server.wait();
@@ -67,14 +83,17 @@ fn certificates_that_were_acknowledged_survive_20_kills_under_load_and_so_does_w
 }
 
 /// Issues and rekeys until it is told to stop or the server is gone.
-fn work(door: &Door<'_>, provisioner: &Provisioner, stop: &AtomicBool) -> Client {
+fn work(door: &Door<'_>, provisioner: &Provisioner, load: &Load) -> Client {
     let mut client = Client::default();
-    while !stop.load(Ordering::Relaxed) {
+    while !load.stop.load(Ordering::Relaxed) {
         let key = new_key(KeyKind::EcP256);
         let body = provisioner.sign_body(&key, "svc.local").to_string();
         let answer = door.post("/sign", body.clone()).ask();
         match answer.status {
-            201 => client.used.push(body),
+            201 => {
+                load.acknowledged.fetch_add(1, Ordering::Relaxed);
+                client.used.push(body);
+            }
             0 => break,
             other => panic!("{other}: {}", answer.text()),
         }
@@ -83,6 +102,7 @@ fn work(door: &Door<'_>, provisioner: &Provisioner, stop: &AtomicBool) -> Client
         let answer = door.rekey(&old, &key);
         match answer.status {
             201 => {
+                load.acknowledged.fetch_add(1, Ordering::Relaxed);
                 client.rekeys.push((old, key, answer.chain()));
                 let key = new_key(KeyKind::EcP256);
                 let body = provisioner.sign_body(&key, "other.local").to_string();

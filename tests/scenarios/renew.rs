@@ -172,7 +172,7 @@ fn a_rekey_by_token_must_be_bound_to_its_request_and_is_taken_once() {
     let for_renewal = token(&old, &Contents { audience: format!("{}/renew", lab.ca.url()), ..good() });
     ask(&for_renewal, &body).is(401, REFUSED);
     let bound = token(&old, &good());
-    ask(&bound, &rekey_body(&new_key(KeyKind::EcP256))).is(401, REFUSED);
+    ask(&bound, &rekey_body(&new_key(KeyKind::EcP256))).is(403, "does not match the token");
     let answer = ask(&bound, &body).is(201, "");
     is_successor_of(&answer.pair(&lab.ca.place, key), &old, &lab.issuer.0);
     ask(&bound, &body).is(401, REFUSED);
