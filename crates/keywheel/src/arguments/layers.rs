@@ -104,7 +104,9 @@ pub(super) fn missing(
                 break;
             }
         }
-        if found.is_none() {
+        // That list is asked of the CA; only a configuration that is named by hand takes its place.
+        let by_hand_only = names.as_slice() == ["ca", "provisioner", "list"] && long == "ca-config";
+        if found.is_none() && !by_hand_only {
             found = spellings(arg)
                 .into_iter()
                 .find_map(|name| Some(("defaults.json".to_owned(), json_values(defaults.get(&name)?)?)));
@@ -322,6 +324,15 @@ mod tests {
     fn a_new_ca_does_not_take_over_the_defaults_of_another() {
         let text = understood("keywheel ca init", &[], r#"{"provisioner": "other", "password-file": "p"}"#);
         assert!(text.contains("provisioner: None"));
+    }
+
+    #[test]
+    fn provisioners_are_asked_of_the_ca_unless_a_configuration_is_named_by_hand() {
+        let defaults = r#"{"ca-url": "https://file", "ca-config": "ca.json"}"#;
+        let text = understood("keywheel ca provisioner list", &[], defaults);
+        assert!(text.contains("ca_config: None") && text.contains(r#"ca_url: Some("https://file")"#), "{text}");
+        let text = understood("keywheel ca provisioner list --ca-config other.json", &[], defaults);
+        assert!(text.contains(r#"ca_config: Some("other.json")"#), "{text}");
     }
 
     #[test]
