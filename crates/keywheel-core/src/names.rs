@@ -203,6 +203,10 @@ fn check_dns(policy: &NamePolicy, kind: &'static str, name: &str) -> Result<(), 
     if domain.contains('*') && !policy.allow_wildcards {
         return Err(refusal(kind, name, WILDCARD));
     }
+    // Some verifiers compare an address with a DNS name that is written like one: it must not slip past the ip rules.
+    if let Ok(address) = domain.parse::<IpAddr>() {
+        check_ip(policy, kind, address)?;
+    }
     let rules = (policy.allow.dns.len(), policy.deny.dns.len());
     if rules != (0, 0) && !domain::is_plausible(&domain) {
         return Err(refusal(kind, name, UNREADABLE));

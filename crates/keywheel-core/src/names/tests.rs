@@ -55,6 +55,9 @@ fn policies_judge_names_as_the_table_says() {
         // No rule at all.
         (&[], &[], false, "dns", "*.anything", OK),
         (&[], &[], false, "uri", "no uri at all", OK),
+        // An address is one also where it is written as a DNS name.
+        (&[], &[("ip", "10.0.0.0/8")], false, "dns", "10.1.2.3", DENY),
+        (&[], &[("ip", "10.0.0.0/8")], false, "dns", "ten.example", OK),
         // Exact names and one label of wildcard.
         (&[("dns", "www.example.com")], &[], false, "dns", "www.example.com", OK),
         (&[("dns", "www.example.com")], &[], false, "dns", "WWW.Example.COM.", OK),
