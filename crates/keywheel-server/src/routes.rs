@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::body::Bytes;
-use axum::extract::rejection::QueryRejection;
+use axum::body::{Body, Bytes};
+use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, MatchedPath, Path, Query, Request, State};
 use axum::http::header::{AUTHORIZATION, CONTENT_DISPOSITION, EXPIRES};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
@@ -12,6 +12,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{get, post};
 use axum::{Extension, Router};
+use http_body_util::BodyExt;
 use jiff::Timestamp;
 use keywheel_engine::authority::{Authority, Caller, Issued, RevokeRequest, Revoker, SignRequest};
 use keywheel_wire::pem;
@@ -38,6 +39,9 @@ pub(crate) struct App {
 }
 
 type Answer = Result<Response, Failure>;
+
+/// How much of a body that is too large is read and thrown away before the answer goes out all the same.
+const MAX_THROWN_AWAY: usize = 16 * 1024 * 1024;
 
 /// Every route, for connections over TLS.
 pub(crate) fn secure(app: App) -> Router {
@@ -99,18 +103,17 @@ async fn accompany(State(app): State<App>, request: Request, next: Next) -> Resp
         {
             tracing::warn!(error = crate::answer::chain(&error), "the use of a certificate was not noted");
         }
-        next.run(request).await
+        match received(request, app.limits.body).await {
+            Ok(request) => next.run(request).await,
+            Err(refused) => refused,
+        }
     };
     let work = work.instrument(span.clone());
     let response = match tokio::time::timeout(app.limits.request, work).await {
         Ok(response) => response,
         Err(_) => plain(StatusCode::REQUEST_TIMEOUT, "The request took too long."),
     };
-    // Whatever refuses a body as too large does so in plain text.
-    let mut response = match response.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => plain(StatusCode::PAYLOAD_TOO_LARGE, "The request body is too large."),
-        _ => response,
-    };
+    let mut response = response;
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(request_id::HEADER, value);
     }
@@ -122,6 +125,30 @@ async fn accompany(State(app): State<App>, request: Request, next: Next) -> Resp
         tracing::info!(status, micros = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX), "answered")
     });
     response
+}
+
+/// The same request with its body read to the end, also where nobody wants it: over HTTP/2 an answer that comes before
+/// the end of the body reaches some clients as a broken stream, and not as the answer.
+async fn received(request: Request, limit: usize) -> Result<Request, Response> {
+    let (parts, mut body) = request.into_parts();
+    let mut kept = Vec::new();
+    let mut total = 0_usize;
+    while let Some(frame) = body.frame().await {
+        let Ok(frame) = frame else {
+            return Err(plain(StatusCode::BAD_REQUEST, "The request could not be completed: error reading the body."));
+        };
+        let Some(data) = frame.data_ref() else { continue };
+        total = total.saturating_add(data.len());
+        if total <= limit {
+            kept.extend_from_slice(data);
+        } else if total > MAX_THROWN_AWAY {
+            break;
+        }
+    }
+    if total > limit {
+        return Err(plain(StatusCode::PAYLOAD_TOO_LARGE, "The request body is too large."));
+    }
+    Ok(Request::from_parts(parts, Body::from(kept)))
 }
 
 async fn not_found() -> Response {
@@ -137,7 +164,9 @@ async fn version(State(app): State<App>) -> Response {
     json(StatusCode::OK, &VersionResponse { version: app.version.to_string(), require_client_authentication: false })
 }
 
-async fn root(State(app): State<App>, Path(fingerprint): Path<String>) -> Answer {
+async fn root(State(app): State<App>, fingerprint: Result<Path<String>, PathRejection>) -> Answer {
+    // What is no text is no fingerprint either.
+    let Path(fingerprint) = fingerprint.unwrap_or_else(|_| Path(String::new()));
     let der = app.authority.root(&fingerprint)?;
     Ok(json(StatusCode::OK, &RootResponse { ca: pem_of(&der) }))
 }
@@ -186,7 +215,8 @@ async fn provisioners(State(app): State<App>, page: Result<Query<Page>, QueryRej
     Ok(json(StatusCode::OK, &ProvisionersResponse { provisioners: found.provisioners, next_cursor: found.next_cursor }))
 }
 
-async fn encrypted_key(State(app): State<App>, Path(kid): Path<String>) -> Answer {
+async fn encrypted_key(State(app): State<App>, kid: Result<Path<String>, PathRejection>) -> Answer {
+    let Ok(Path(kid)) = kid else { return Err(ApiError::NotFound.into()) };
     Ok(json(StatusCode::OK, &EncryptedKeyResponse { key: app.authority.encrypted_key(&kid)? }))
 }
 
