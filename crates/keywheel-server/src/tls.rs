@@ -1,9 +1,11 @@
 //! TLS as the step API wants it: the server's own certificate, kept fresh, and client certificates taken where they are shown.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use keywheel_core::fingerprint::CertificateDigest;
 use keywheel_engine::authority::{Authority, ServerIdentity};
 use keywheel_wire::x509::certificate::Certificate;
 use rustls::client::danger::HandshakeSignatureValid;
@@ -46,11 +48,13 @@ impl Tls {
     pub(crate) async fn keep_fresh(self: Arc<Self>, authority: Authority, mut shutdown: watch::Receiver<bool>) {
         let mut generation = authority.generation();
         generation.mark_unchanged();
+        let mut reloaded = false;
         loop {
             let replace_at = self.current.read().unwrap_or_else(PoisonError::into_inner).replace_at;
             // Short steps on the wall clock: a suspended machine does not count its sleep.
             let step = Duration::from_secs(30);
-            let reloaded = tokio::select! {
+            // Until a reload has come through to here it stays on the list of what is to be done.
+            reloaded |= tokio::select! {
                 _ = shutdown.wait_for(|stop| *stop) => return,
                 changed = generation.changed() => changed.is_ok(),
                 () = tokio::time::sleep(step) => false,
@@ -60,6 +64,7 @@ impl Tls {
             }
             match make(&authority).await {
                 Ok(fresh) => {
+                    reloaded = false;
                     *self.current.write().unwrap_or_else(PoisonError::into_inner) = fresh;
                     tracing::info!("the server's own certificate was replaced");
                 }
@@ -120,6 +125,28 @@ struct ClientVerifier {
     anchors: Vec<TrustAnchor<'static>>,
     hints: Vec<DistinguishedName>,
     algorithms: WebPkiSupportedAlgorithms,
+    verified: Mutex<Verified>,
+}
+
+/// Leaves whose chain was verified, with the last second at which every issuer in it is valid. It lives as long as the
+/// anchors that it was verified against.
+#[derive(Debug, Default)]
+struct Verified(HashMap<CertificateDigest, u64>);
+
+/// The most leaves that are remembered.
+const MAX_VERIFIED: usize = 10_000;
+
+impl Verified {
+    fn holds(&self, leaf: &CertificateDigest, moment: u64) -> bool {
+        self.0.get(leaf).is_some_and(|until| moment <= *until)
+    }
+
+    fn remember(&mut self, leaf: CertificateDigest, until: u64) {
+        if self.0.len() >= MAX_VERIFIED {
+            self.0.clear();
+        }
+        self.0.insert(leaf, until);
+    }
 }
 
 impl ClientVerifier {
@@ -134,7 +161,11 @@ impl ClientVerifier {
             hints.push(DistinguishedName::in_sequence(&anchor.subject));
             anchors.push(anchor);
         }
-        Ok(Self { anchors, hints, algorithms: provider.signature_verification_algorithms })
+        Ok(Self { anchors, hints, algorithms: provider.signature_verification_algorithms, verified: Mutex::default() })
+    }
+
+    fn verified(&self) -> MutexGuard<'_, Verified> {
+        self.verified.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn all(&self) -> &'static [&'static dyn SignatureVerificationAlgorithm] {
@@ -158,20 +189,34 @@ impl ClientCertVerifier for ClientVerifier {
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
         let bad = |_| rustls::Error::InvalidCertificate(CertificateError::BadEncoding);
-        let end = Certificate::from_der(end_entity.as_ref()).map_err(bad)?.not_after().as_second();
+        let certificate = Certificate::from_der(end_entity.as_ref()).map_err(bad)?;
         // One second before its end at the latest: expiry is not judged here, everything else is.
+        let end = certificate.not_after().as_second();
         let moment = u64::try_from(end.saturating_sub(1)).unwrap_or(0).min(now.as_secs());
+        // A client that comes back shows the same bytes: their signatures need not be verified again. That it holds the
+        // key is proved in each handshake, and whether the certificate was revoked is asked of the store.
+        let digest = certificate.digest();
+        if self.verified().holds(&digest, moment) {
+            return Ok(ClientCertVerified::assertion());
+        }
         let leaf = webpki::EndEntityCert::try_from(end_entity).map_err(refused)?;
-        leaf.verify_for_usage(
-            self.all(),
-            &self.anchors,
-            intermediates,
-            UnixTime::since_unix_epoch(Duration::from_secs(moment)),
-            webpki::KeyUsage::client_auth(),
-            None,
-            None,
-        )
-        .map_err(refused)?;
+        let path = leaf
+            .verify_for_usage(
+                self.all(),
+                &self.anchors,
+                intermediates,
+                UnixTime::since_unix_epoch(Duration::from_secs(moment)),
+                webpki::KeyUsage::client_auth(),
+                None,
+                None,
+            )
+            .map_err(refused)?;
+        let mut until = u64::MAX;
+        for issuer in path.intermediate_certificates() {
+            let end = Certificate::from_der(&issuer.der()).map_err(bad)?.not_after().as_second();
+            until = until.min(u64::try_from(end).unwrap_or(0));
+        }
+        self.verified().remember(digest, until);
         Ok(ClientCertVerified::assertion())
     }
 
@@ -210,4 +255,30 @@ fn refused(error: webpki::Error) -> rustls::Error {
         other => CertificateError::Other(rustls::OtherError(Arc::new(other))),
     };
     rustls::Error::InvalidCertificate(reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_verified_leaf_is_remembered_until_one_of_its_issuers_ends() {
+        let mut verified = Verified::default();
+        let (one, two) = (CertificateDigest([1; 32]), CertificateDigest([2; 32]));
+        verified.remember(one, 1000);
+        assert!(verified.holds(&one, 1000));
+        assert!(!verified.holds(&one, 1001));
+        assert!(!verified.holds(&two, 0));
+    }
+
+    #[test]
+    fn no_more_leaves_are_remembered_than_fit() {
+        let mut verified = Verified::default();
+        for number in 0..=u16::try_from(2 * MAX_VERIFIED).unwrap() {
+            let mut digest = [0; 32];
+            digest[..2].copy_from_slice(&number.to_be_bytes());
+            verified.remember(CertificateDigest(digest), 1);
+            assert!(verified.0.len() <= MAX_VERIFIED && verified.holds(&CertificateDigest(digest), 1));
+        }
+    }
 }
