@@ -51,7 +51,11 @@ pub(super) async fn make(store: &Store, settings: &Settings, now: Timestamp) -> 
             .into_iter()
             .map(|revocation| RevokedCertificate {
                 serial: revocation.serial,
-                revoked_at: Timestamp::from_second(revocation.revoked_at.as_second()).unwrap_or(this_update),
+                // Another node's clock may be ahead of this one's, or this one's was put back: that must not keep the list
+                // from being made.
+                revoked_at: Timestamp::from_second(revocation.revoked_at.as_second())
+                    .unwrap_or(this_update)
+                    .min(this_update),
                 reason: Some(revocation.reason).filter(|reason| *reason != ReasonCode::Unspecified),
             })
             .collect(),
