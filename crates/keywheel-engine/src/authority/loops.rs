@@ -85,8 +85,10 @@ impl Node {
         if !holds {
             return Ok(());
         }
-        if elapsed(self.pruned, now, SignedDuration::from_mins(5)) {
-            store.prune_tokens(now).await.map_err(not_stored)?;
+        // A limited number at each turn, until none is left: a busy CA uses more tokens than one turn forgets.
+        if elapsed(self.pruned, now, SignedDuration::from_mins(5))
+            && store.prune_tokens(now).await.map_err(not_stored)? == 0
+        {
             self.pruned = now;
         }
         Ok(())
