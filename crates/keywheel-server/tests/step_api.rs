@@ -11,6 +11,8 @@ mod asking;
 mod bad_input;
 #[path = "step_api/issuing.rs"]
 mod issuing;
+#[path = "step_api/judging.rs"]
+mod judging;
 #[path = "step_api/replacing.rs"]
 mod replacing;
 #[path = "step_api/revoking.rs"]

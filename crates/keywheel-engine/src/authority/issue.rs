@@ -116,12 +116,12 @@ pub(super) async fn first(
                 return Ok(Issued { chain, replayed: false });
             }
             IssueOutcome::TokenUsed => {
-                return Err(AuthorityError::NotAuthenticated("the token was used before".to_owned()));
+                return Err(token_used());
             }
             IssueOutcome::SerialTaken => {}
         }
     }
-    Err(broken("drawing a serial number", std::io::Error::other("every number drawn was taken")))
+    Err(numbers_taken())
 }
 
 /// Signs what was recorded and stores the signature; the answer is the chain.
@@ -145,15 +145,34 @@ pub(super) async fn again(
     body: CertificateBody,
     now: Timestamp,
 ) -> Result<Vec<Vec<u8>>, AuthorityError> {
+    let issuer = settings.issuer();
     match body {
-        CertificateBody::Signed(der) => Ok(with_issuers(settings, der)),
+        CertificateBody::Signed(der) => {
+            let certificate = Certificate::from_der(&der).map_err(|source| broken("reading a certificate", source))?;
+            if certificate.verify_signed_by(issuer.spki()).is_err() {
+                return Err(issuer_changed());
+            }
+            Ok(with_issuers(settings, der))
+        }
         CertificateBody::Intended(tbs) => {
-            let issuer = settings.issuer();
-            let approved = approve(tbs, Role::Leaf, Some(issuer), settings.scheme())
-                .map_err(|source| broken("approving a recorded certificate again", source))?;
+            let approved = approve(tbs, Role::Leaf, Some(issuer), settings.scheme()).map_err(|source| {
+                tracing::warn!(
+                    error = super::chain(&source),
+                    "a certificate that was recorded before is not approved any more"
+                );
+                issuer_changed()
+            })?;
             finish(store, settings, &approved, now).await
         }
     }
+}
+
+/// An answer of an earlier issuer cannot be given again with its chain. A client that is told so makes a new key, and its
+/// next rekey revokes what nobody saw.
+fn issuer_changed() -> AuthorityError {
+    let told =
+        "this request was answered before by an issuing certificate that has been replaced since; make a new key";
+    AuthorityError::Forbidden(told.to_owned())
 }
 
 fn with_issuers(settings: &Settings, der: Vec<u8>) -> Vec<Vec<u8>> {
@@ -168,6 +187,16 @@ pub(super) fn not_stored(error: keywheel_store::StoreError) -> AuthorityError {
     } else {
         broken("asking the store", error)
     }
+}
+
+/// A one-time token that is shown again.
+pub(super) fn token_used() -> AuthorityError {
+    AuthorityError::NotAuthenticated("the token was used before".to_owned())
+}
+
+/// Chance has failed.
+pub(super) fn numbers_taken() -> AuthorityError {
+    broken("drawing a serial number", std::io::Error::other("every number drawn was taken"))
 }
 
 /// A fault of our own.

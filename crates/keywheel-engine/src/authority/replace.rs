@@ -33,7 +33,7 @@ pub(super) async fn rekey(
     let (old, token) = identify(settings, caller, Some(csr), now)?;
     let csr = read_request(csr)?;
     let vouched = vouched(store, settings, &old).await?;
-    check_key(csr.spki())?;
+    check_key(settings, csr.spki())?;
     // The rules may have changed since the old certificate was issued; the new one obeys those of today.
     check_names(settings, vouched.entry.as_deref(), &names_of(&old)?)?;
     for _ in 0..3 {
@@ -58,11 +58,11 @@ pub(super) async fn rekey(
                 return Ok(Issued { chain, replayed: true });
             }
             RekeyOutcome::Refused(refusal) => return Err(refused(refusal)),
-            RekeyOutcome::TokenUsed => return Err(token_used()),
+            RekeyOutcome::TokenUsed => return Err(issue::token_used()),
             RekeyOutcome::SerialTaken => {}
         }
     }
-    Err(numbers_taken())
+    Err(issue::numbers_taken())
 }
 
 /// Issues a certificate with the caller's key and a new lifetime.
@@ -95,11 +95,11 @@ pub(super) async fn renew(
                 return Ok(Issued { chain, replayed: false });
             }
             RenewalOutcome::Refused(refusal) => return Err(refused(refusal)),
-            RenewalOutcome::TokenUsed => return Err(token_used()),
+            RenewalOutcome::TokenUsed => return Err(issue::token_used()),
             RenewalOutcome::SerialTaken => {}
         }
     }
-    Err(numbers_taken())
+    Err(issue::numbers_taken())
 }
 
 /// Who vouched for a certificate, and what that allows.
@@ -213,12 +213,4 @@ fn refused(refusal: RekeyRefusal) -> AuthorityError {
             AuthorityError::NotAuthenticated(refusal.to_string())
         }
     }
-}
-
-fn token_used() -> AuthorityError {
-    AuthorityError::NotAuthenticated("the token was used before".to_owned())
-}
-
-fn numbers_taken() -> AuthorityError {
-    broken("drawing a serial number", std::io::Error::other("every number drawn was taken"))
 }

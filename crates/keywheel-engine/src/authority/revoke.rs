@@ -51,6 +51,7 @@ pub(super) async fn revoke(
     let outcome = match revoker {
         Revoker::Token(compact) => {
             let authorized = token::authorize(settings, &compact, Purpose::Revoke, now)?;
+            token::note_voucher(store, settings, &authorized, now).await?;
             let named = Serial::parse(&authorized.claims.registered.subject).ok();
             if named != Some(serial) {
                 return Err(AuthorityError::NotAuthenticated("the token is for another serial number".to_owned()));

@@ -1,9 +1,11 @@
 //! What `ca.json` and the files that it names say, read and checked at once: either all of it is right or nothing is taken.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use keywheel_core::claims::EffectiveClaims;
+use keywheel_core::key_blocklist::KeyBlocklist;
 use keywheel_core::names::{NameConstraints, NamePolicy};
 use keywheel_core::provisioner::{AfterRekey, Provisioner, ProvisionerKind, TemplateSource};
 use keywheel_signer::file_key::{FileKey, KeyError};
@@ -40,7 +42,12 @@ pub(super) struct Settings {
     pub(super) objects: Vec<Map<String, Value>>,
     /// Whether a revocation list is made and served.
     pub(super) crl: bool,
+    /// Keys that are known to the world and never certified.
+    pub(super) blocklist: Option<KeyBlocklist>,
 }
+
+/// The list that badkeys publishes has some 20 MB; ten times that is no list of keys.
+const MAX_BLOCKLIST: u64 = 256 * 1024 * 1024;
 
 /// A provisioner, ready for use.
 pub(super) struct Entry {
@@ -95,10 +102,12 @@ impl Settings {
                 provisioners.push(Arc::new(entry));
             }
         }
+        let blocklist = blocklist(path, config.keywheel.other.get("keyBlocklist"))?;
         let own_crl = config.keywheel.other.get("crl").and_then(Value::as_bool).unwrap_or_default();
         Ok(Self {
             constraints: constraints(&config.certificate, roots.iter().chain(&chain))?,
             crl: config.crl.enabled || own_crl,
+            blocklist,
             signer: Arc::new(signer),
             config,
             roots,
@@ -149,6 +158,24 @@ pub(super) fn file(name: &str) -> PathBuf {
 
 fn read(path: &Path) -> Result<Vec<u8>, OpenError> {
     std::fs::read(path).map_err(|source| OpenError::Read { path: path.to_owned(), source })
+}
+
+/// Reads the list of `keywheel.keyBlocklist`: a file as `badkeys --update-bl` downloads it.
+fn blocklist(config: &Path, name: Option<&Value>) -> Result<Option<KeyBlocklist>, OpenError> {
+    let Some(name) = name.filter(|name| !name.is_null()) else { return Ok(None) };
+    let Some(name) = name.as_str().filter(|name| !name.is_empty()) else {
+        return Err(wrong(config, "keywheel.keyBlocklist must be the path of a file"));
+    };
+    let path = file(name);
+    let failed = |source| OpenError::Read { path: path.clone(), source };
+    let mut records = Vec::new();
+    let list = std::fs::File::open(&path).map_err(failed)?;
+    // One octet more than is allowed tells a file that is too large from one that just fits.
+    list.take(MAX_BLOCKLIST + 1).read_to_end(&mut records).map_err(failed)?;
+    if records.len() as u64 > MAX_BLOCKLIST {
+        return Err(wrong(&path, format!("the key blocklist is larger than {MAX_BLOCKLIST} octets")));
+    }
+    KeyBlocklist::new(records).map(Some).map_err(|error| wrong(&path, error))
 }
 
 fn wrong(path: &Path, reason: impl ToString) -> OpenError {

@@ -1,13 +1,15 @@
 //! A first certificate for a one-time token.
 
+use aws_lc_rs::digest;
 use jiff::Timestamp;
 use keywheel_core::go_duration;
+use keywheel_core::key_blocklist;
 use keywheel_core::key_strength;
 use keywheel_core::names::{self, Names};
 use keywheel_core::serial::Serial;
 use keywheel_core::token::Purpose;
 use keywheel_core::validity::{self, RequestedTime, Validity, ValidityRefusal, ValidityRequest};
-use keywheel_store::Store;
+use keywheel_store::{Store, TokenOutcome};
 use keywheel_wire::x509::certificate::Certificate;
 use keywheel_wire::x509::extension::alt_name::GeneralName;
 use keywheel_wire::x509::facts;
@@ -31,17 +33,34 @@ pub(super) async fn sign(
     let times =
         ValidityRequest { not_before: requested(&request.not_before)?, not_after: requested(&request.not_after)? };
     let authorized = token::authorize(settings, &request.token, Purpose::Sign, now)?;
-    if !authorized.claims.confirms(csr.der()) {
-        return Err(AuthorityError::NotAuthenticated("the token is bound to another request ('cnf')".to_owned()));
+    let one_time = authorized.one_time.clone();
+    let outcome = certify(store, settings, authorized, &csr, times, request.template_data, now).await;
+    // As in the reference, a token that was shown and found good is used up also where its request is refused. A fault of
+    // ours leaves it good: the same request may then be sent again.
+    if matches!(outcome, Err(AuthorityError::Malformed(_) | AuthorityError::Forbidden(_)))
+        && store.consume_token(one_time).await.map_err(issue::not_stored)? == TokenOutcome::AlreadyUsed
+    {
+        return Err(issue::token_used());
     }
-    if let Some(voucher) = authorized.chain.first() {
-        note_voucher(store, settings, voucher, now).await?;
-    }
-    check_key(csr.spki())?;
-    let sans = authorised_names(&authorized, &csr)?;
+    outcome
+}
+
+/// Issues what a good token asks for.
+async fn certify(
+    store: &Store,
+    settings: &Settings,
+    authorized: Authorized,
+    csr: &Request,
+    times: ValidityRequest,
+    template_data: Option<serde_json::Value>,
+    now: Timestamp,
+) -> Result<Issued, AuthorityError> {
+    token::check_binding(&authorized.claims, csr.der())?;
+    token::note_voucher(store, settings, &authorized, now).await?;
+    check_key(settings, csr.spki())?;
+    let sans = authorised_names(&authorized, csr)?;
     let issuer = settings.issuer();
-    let described =
-        describe(&authorized, &csr, &sans, request.template_data, &settings.config.subject_defaults, issuer)?;
+    let described = describe(&authorized, csr, &sans, template_data, &settings.config.subject_defaults, issuer)?;
     let Described { subject, names, extensions, role } = described;
     check_names(settings, Some(&authorized.entry), &facts::names(&subject, &names))?;
     let validity = validity(settings, &authorized, times, now)?;
@@ -59,24 +78,6 @@ pub(super) async fn sign(
     issue::first(store, settings, draft, Some(authorized.one_time), now).await
 }
 
-/// A certificate of our own that vouches (X5C) is in use: it must not be revoked, and retires what it replaced.
-async fn note_voucher(
-    store: &Store,
-    settings: &Settings,
-    voucher: &Certificate,
-    now: Timestamp,
-) -> Result<(), AuthorityError> {
-    let issuer = settings.issuer();
-    // Another CA's serial numbers say nothing to our store.
-    if voucher.issuer() != issuer.subject() || voucher.verify_signed_by(issuer.spki()).is_err() {
-        return Ok(());
-    }
-    if store.revocation(voucher.serial()).await.map_err(issue::not_stored)?.is_some() {
-        return Err(AuthorityError::NotAuthenticated("the certificate in the token was revoked".to_owned()));
-    }
-    store.mark_seen(voucher.serial(), now).await.map_err(issue::not_stored).map(|_| ())
-}
-
 /// Reads a request and checks that who made it holds its key.
 pub(super) fn read_request(der: &[u8]) -> Result<Request, AuthorityError> {
     let invalid = |error: &dyn std::error::Error| {
@@ -86,16 +87,27 @@ pub(super) fn read_request(der: &[u8]) -> Result<Request, AuthorityError> {
     let request = Request::from_der(der).map_err(|error| invalid(&error))?;
     if let Err(error) = request.verify() {
         // A key too short to verify anything: its length is what the requester must hear of.
-        check_key(request.spki())?;
+        if let Ok(facts) = facts::public_key_facts(request.spki()) {
+            key_strength::check(&facts).map_err(|weak| AuthorityError::Forbidden(weak.to_string()))?;
+        }
         return Err(invalid(&error));
     }
     Ok(request)
 }
 
 /// Refuses keys that are known to be weak.
-pub(super) fn check_key(spki: &[u8]) -> Result<(), AuthorityError> {
+pub(super) fn check_key(settings: &Settings, spki: &[u8]) -> Result<(), AuthorityError> {
     let facts = facts::public_key_facts(spki).map_err(|error| AuthorityError::Malformed(error.to_string()))?;
-    key_strength::check(&facts).map_err(|weak| AuthorityError::Forbidden(weak.to_string()))
+    let refused = |weak: key_strength::WeakKey| AuthorityError::Forbidden(weak.to_string());
+    key_strength::check(&facts).map_err(refused)?;
+    match (&settings.blocklist, key_blocklist::hashed_part(&facts)) {
+        (Some(list), Some(part)) => {
+            let mut digest = [0; 32];
+            digest.copy_from_slice(digest::digest(&digest::SHA256, part).as_ref());
+            list.check(&digest).map_err(refused)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Whether the policy of this CA, that of the provisioner and the constraints of the chain let all names be certified.

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use keywheel_core::provisioner::ProvisionerKind;
 use keywheel_core::token::{self as rules, Purpose, TokenRules};
-use keywheel_store::TokenUse;
+use keywheel_store::{Store, TokenUse};
 use keywheel_wire::jose::jws::Jws;
 use keywheel_wire::step::token::{CLIENT_ISSUER, Claims, token_hash};
 use keywheel_wire::x509::certificate::Certificate;
 use keywheel_wire::x509::chain::{self, Usage};
 use keywheel_wire::x509::extension::usage::KeyUsage;
 
+use super::issue::not_stored;
 use super::settings::{Entry, Settings};
 use super::{AuthorityError, chain as causes};
 
@@ -58,7 +59,7 @@ pub(super) fn authorize(
     let audiences = rules::audiences(&settings.config.dns_names, purpose, fragment.as_deref());
     let rules = TokenRules { now, issuer: Some(&entry.provisioner.name), audiences: &audiences, max_lifetime: None };
     let expires_at = rules::check(&claims.registered, &rules).map_err(refused)?;
-    let one_time = TokenUse { token: claims.one_time_key(compact), expires_at };
+    let one_time = TokenUse { token: remembered(&claims, &entry.provisioner.id(), compact), expires_at };
     Ok(Authorized { entry, claims, one_time, chain })
 }
 
@@ -99,13 +100,42 @@ pub(super) fn authorize_carried(
         if claims.id.is_none() {
             return Err(refused_because("a token for a rekey needs an identifier ('jti')"));
         }
-        if claims.confirmation.is_none() || !claims.confirms(csr) {
-            return Err(refused_because("the token is not bound to this request ('cnf')"));
+        if claims.confirmation.is_none() {
+            return Err(refused_because("the token is not bound to a request ('cnf')"));
         }
+        check_binding(&claims, csr)?;
     }
     // A renewal token of the reference has no identifier of its own: the whole is remembered.
-    let token = if csr.is_some() { claims.one_time_key(compact) } else { token_hash(compact) };
+    let signer = certificate.digest().to_string();
+    let token = if csr.is_some() { remembered(&claims, &signer, compact) } else { token_hash(compact) };
     Ok(Carried { certificate, one_time: TokenUse { token, expires_at } })
+}
+
+/// A token that is bound to a request is good for no other; what it says then is no secret to who made both.
+pub(super) fn check_binding(claims: &Claims, csr: &[u8]) -> Result<(), AuthorityError> {
+    if claims.confirms(csr) {
+        return Ok(());
+    }
+    Err(AuthorityError::Forbidden("certificate request fingerprint does not match the token".to_owned()))
+}
+
+/// A certificate of our own that vouches for a token (X5C) is in use: it must not be revoked, and retires what it replaced.
+pub(super) async fn note_voucher(
+    store: &Store,
+    settings: &Settings,
+    authorized: &Authorized,
+    now: Timestamp,
+) -> Result<(), AuthorityError> {
+    let Some(voucher) = authorized.chain.first() else { return Ok(()) };
+    let issuer = settings.issuer();
+    // Another CA's serial numbers say nothing to our store.
+    if voucher.issuer() != issuer.subject() || voucher.verify_signed_by(issuer.spki()).is_err() {
+        return Ok(());
+    }
+    if store.revocation(voucher.serial()).await.map_err(not_stored)?.is_some() {
+        return Err(refused_because("the certificate in the token was revoked"));
+    }
+    store.mark_seen(voucher.serial(), now).await.map_err(not_stored).map(|_| ())
 }
 
 /// The first certificate of a chain that leads to a root of this CA. Whether it has expired is not judged here.
@@ -123,6 +153,15 @@ pub(super) fn led_to_root(
     let last = certificate.not_after().checked_sub(SignedDuration::from_secs(1)).unwrap_or(now);
     chain::verify(&certificate, &between, &settings.roots, now.min(last), Usage::ClientAuth).map_err(refused)?;
     Ok(certificate)
+}
+
+/// What the store remembers of a token. An identifier is unique only among the tokens of one signer: with another's it must
+/// not collide, neither by chance nor by malice. And it may be of any length, which an index of the store may not.
+fn remembered(claims: &Claims, signer: &str, compact: &str) -> String {
+    match &claims.id {
+        Some(id) => token_hash(&format!("{signer}\n{id}")),
+        None => token_hash(compact),
+    }
 }
 
 fn refused(error: impl std::error::Error + 'static) -> AuthorityError {
