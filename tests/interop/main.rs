@@ -4,4 +4,5 @@
 mod foreign_home;
 mod judges;
 mod our_client_against_step_ca;
+mod parity;
 mod step_against_our_ca;
