@@ -229,7 +229,7 @@ mod tests {
 
     fn checked_line(words: &str) -> Outcome<Afterwards> {
         let flags = Line::parse_from(std::iter::once("rekey").chain(words.split_whitespace())).flags;
-        let home = Home::find(Some(std::path::Path::new("/nowhere")), None, &|_| None)?;
+        let home = Home::find(Some(std::path::Path::new("/nowhere")), None, false, &|_| None)?;
         let voice = Voice::new(false);
         check(&flags, &Setting { home: &home, program: "keywheel", voice: &voice })
     }
