@@ -33,6 +33,11 @@ pub fn pkilint(program: &str) -> Option<PathBuf> {
     found(program, Some(crate::place::repository().join("target/pkilint/bin").join(program)))
 }
 
+/// badkeys, in the environment that `cargo xtask prepare` makes for it.
+pub fn badkeys() -> Option<PathBuf> {
+    found("badkeys", Some(crate::place::repository().join("target/badkeys/bin/badkeys")))
+}
+
 fn go_peer(name: &str) -> Option<PathBuf> {
     found(name, go_folder().map(|folder| folder.join(name)))
 }

@@ -19,6 +19,8 @@ const DEBIAN: &[(&str, &str)] = &[
 
 const CARGO_DENY: &str = "0.20.2";
 const PKILINT: &str = "0.13.3";
+/// Looks keys up in lists of known ones, as our CA does.
+const BADKEYS: &str = "0.0.21";
 /// The reference's client and CA: test peers, by name and version.
 const STEP: &str = "github.com/smallstep/cli/cmd/step@v0.30.6";
 const STEP_CA: &str = "github.com/smallstep/certificates/cmd/step-ca@v0.30.2";
@@ -30,7 +32,8 @@ pub fn prepare() -> Result<()> {
     cargo_deny()?;
     go_peer("step", STEP)?;
     go_peer("step-ca", STEP_CA)?;
-    pkilint()
+    python_peer("pkilint", PKILINT)?;
+    python_peer("badkeys", BADKEYS)
 }
 
 fn debian_packages() -> Result<()> {
@@ -97,11 +100,11 @@ pub fn go_bin() -> Result<PathBuf> {
     Ok(if bin.is_empty() { PathBuf::from(path).join("bin") } else { PathBuf::from(bin) })
 }
 
-/// pkilint lives in an environment of its own, so that no Python of the machine is changed.
-fn pkilint() -> Result<()> {
-    let home = root().join("target/pkilint");
+/// Each program of PyPI lives in an environment of its own, so that no Python of the machine is changed.
+fn python_peer(name: &str, version: &str) -> Result<()> {
+    let home = root().join("target").join(name);
     let python = home.join("bin/python");
-    let wanted = format!("pkilint=={PKILINT}");
+    let wanted = format!("{name}=={version}");
     let python_name = python.to_string_lossy().into_owned();
     if output(&python_name, &["-m", "pip", "freeze"]).is_some_and(|list| list.lines().any(|line| line == wanted)) {
         return Ok(());
