@@ -1,8 +1,8 @@
 //! Judged by others: the real `step` against our CA, our client against the real `step-ca`, OpenSSL and pkilint on all
 //! that we sign, and badkeys on the keys that we refuse to sign.
 
-mod blocklist;
 mod administration;
+mod blocklist;
 mod foreign_home;
 mod judges;
 mod our_client_against_step_ca;
