@@ -4,11 +4,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use keywheel_signer::file_key::FileKey;
+use keywheel_tests::postgres::Postgres;
 use keywheel_wire::private_key::KeyKind;
 
 use crate::lab::{Door, Lab, Pair, Provisioner, REFUSED, new_key};
 
-const KILLS: u64 = 20;
 const CLIENTS: usize = 6;
 
 /// How many answers are awaited before a kill.
@@ -17,8 +17,8 @@ const PER_ROUND: usize = 10;
 /// What the clients of a round have in common.
 #[derive(Default)]
 struct Load {
-    /// The round is over.
-    stop: AtomicBool,
+    /// The cut is made or about to be made: from here on no answer, or one that puts off, is none.
+    cut: AtomicBool,
     /// Certificates that were acknowledged in it.
     acknowledged: AtomicUsize,
 }
@@ -39,8 +39,36 @@ struct Client {
 #[test]
 fn certificates_that_were_acknowledged_survive_20_kills_under_load_and_so_does_what_was_promised_with_them() {
     let mut lab = Lab::start();
+    let all = under_load(&mut lab, 20, &|lab| lab.ca.server.signal("KILL"), &|lab| {
+        lab.ca.server.wait();
+        lab.serve(&[]);
+    });
+    assert!(all.good.len() + all.rekeys.len() >= 80, "the load was too small to say anything");
+    lab.ca.server.signal("TERM");
+    lab.ca.server.wait();
+    lab.ca.place.keywheel(&["db", "check"]).ok();
+}
+
+#[test]
+fn certificates_that_were_acknowledged_survive_crashes_of_postgresql_and_the_server_goes_on_by_itself() {
+    let postgres = Postgres::start();
+    let mut lab = Lab::start_with(&["--database", &postgres.database("ca")]);
+    let all = under_load(&mut lab, 5, &|_| postgres.stop(), &|lab| {
+        postgres.resume();
+        let until = Instant::now() + Duration::from_secs(30);
+        while lab.door().get("/health").ask().status != 200 {
+            assert!(Instant::now() < until, "the server did not find its database again");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    });
+    assert!(all.good.len() + all.rekeys.len() >= 20, "the load was too small to say anything");
+    lab.ca.place.keywheel(&["db", "check"]).ok();
+}
+
+/// So many times: puts load on the CA, cuts it, mends it, and sees that all promises are kept; at the end those of all rounds.
+fn under_load(lab: &mut Lab, rounds: u64, cut: &dyn Fn(&Lab), mend: &dyn Fn(&mut Lab)) -> Client {
     let mut all = Client::default();
-    for round in 0..KILLS {
+    for round in 0..rounds {
         let load = Load::default();
         let (door, provisioner, load) = (&lab.door(), &lab.provisioner, &load);
         let clients = std::thread::scope(|scope| {
@@ -51,14 +79,13 @@ fn certificates_that_were_acknowledged_survive_20_kills_under_load_and_so_does_w
             }
             // Never at the same point of what the clients do.
             std::thread::sleep(Duration::from_millis(round * 7 % 60));
-            lab.ca.server.signal("KILL");
-            load.stop.store(true, Ordering::Relaxed);
+            load.cut.store(true, Ordering::Relaxed);
+            cut(lab);
             clients.into_iter().map(|client| client.join().expect("a client ended")).collect::<Vec<_>>()
         });
-        lab.ca.server.wait();
-        lab.serve(&[]);
+        mend(lab);
         for client in clients {
-            keep_promises(&lab, &client);
+            keep_promises(lab, &client);
             all.good.extend(client.good);
             all.rekeys.extend(client.rekeys);
             all.lost.extend(client.lost);
@@ -66,8 +93,7 @@ fn certificates_that_were_acknowledged_survive_20_kills_under_load_and_so_does_w
         }
     }
     let (good, rekeys, lost) = (all.good.len(), all.rekeys.len(), all.lost.len());
-    println!("{KILLS} kills: {good} certificates, {rekeys} rekeys acknowledged, {lost} without an answer");
-    assert!(good + rekeys >= 40, "the load was too small to say anything: {good} + {rekeys}");
+    println!("{rounds} cuts: {good} certificates, {rekeys} rekeys acknowledged, {lost} without an answer");
     // Nothing that was promised in the first rounds is forgotten in the last.
     for (old, key, answer) in &all.rekeys {
         let again = lab.door().rekey(old, key);
@@ -76,16 +102,13 @@ fn certificates_that_were_acknowledged_survive_20_kills_under_load_and_so_does_w
     for pair in all.good.iter().take(20) {
         lab.door().rekeyed(pair);
     }
-    let words = ["db", "check"];
-    lab.ca.server.signal("TERM");
-    lab.ca.server.wait();
-    lab.ca.place.keywheel(&words).ok();
+    all
 }
 
 /// Issues and rekeys until it is told to stop or the server is gone.
 fn work(door: &Door<'_>, provisioner: &Provisioner, load: &Load) -> Client {
     let mut client = Client::default();
-    while !load.stop.load(Ordering::Relaxed) {
+    while !load.cut.load(Ordering::Relaxed) {
         let key = new_key(KeyKind::EcP256);
         let body = provisioner.sign_body(&key, "svc.local").to_string();
         let answer = door.post("/sign", body.clone()).ask();
@@ -94,7 +117,7 @@ fn work(door: &Door<'_>, provisioner: &Provisioner, load: &Load) -> Client {
                 load.acknowledged.fetch_add(1, Ordering::Relaxed);
                 client.used.push(body);
             }
-            0 => break,
+            0 | 500 | 503 if load.cut.load(Ordering::Relaxed) => break,
             other => panic!("{other}: {}", answer.text()),
         }
         let old = answer.pair(door.place, key);
@@ -111,7 +134,7 @@ fn work(door: &Door<'_>, provisioner: &Provisioner, load: &Load) -> Client {
                     client.good.push(answer.pair(door.place, key));
                 }
             }
-            0 => client.lost.push((old, key)),
+            0 | 500 | 503 if load.cut.load(Ordering::Relaxed) => client.lost.push((old, key)),
             other => panic!("{other}: {}", answer.text()),
         }
     }
