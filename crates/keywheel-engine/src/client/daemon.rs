@@ -23,6 +23,9 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 /// An authority that asks for a longer pause is asked again after this one.
 const LONGEST_PAUSE: SignedDuration = SignedDuration::from_hours(1);
 
+/// A clock that is corrected by less was not set.
+const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(5);
+
 /// What is kept fresh.
 #[derive(Clone)]
 pub struct DaemonOptions {
@@ -140,6 +143,8 @@ struct Daemon {
     last_success: Option<Timestamp>,
     failures: u32,
     due: Timestamp,
+    /// When the clock was looked at last.
+    looked: Timestamp,
     expiry_told: bool,
 }
 
@@ -155,6 +160,7 @@ impl Daemon {
             last_success: None,
             failures: 0,
             due: Timestamp::MAX,
+            looked: Timestamp::now(),
             expiry_told: false,
         };
         daemon.schedule()?;
@@ -176,6 +182,7 @@ impl Daemon {
     async fn wait(&mut self, commands: &mut mpsc::Receiver<Command>, events: &mut impl FnMut(Event)) -> Command {
         loop {
             let now = Timestamp::now();
+            self.heed_clock(now);
             let sleep = schedule::sleep_towards(now, self.due);
             let sleep = Duration::try_from(sleep).unwrap_or_default().min(LONGEST_SLEEP);
             if sleep.is_zero() {
@@ -190,6 +197,23 @@ impl Daemon {
             }
             self.look(events);
         }
+    }
+
+    /// What was planned by a clock that was ahead is planned anew once it was set back: a try that was to come in a minute
+    /// must not wait for the year that the clock once showed.
+    fn heed_clock(&mut self, now: Timestamp) {
+        let was_set_back = now.duration_since(self.looked) < -CLOCK_TOLERANCE;
+        self.looked = now;
+        if !was_set_back {
+            return;
+        }
+        let seed = rekey::seed().unwrap_or_default();
+        self.due = if self.failures > 0 {
+            self.due.min(schedule::next_retry(now, self.validity.not_after, self.failures, seed))
+        } else {
+            schedule::next_rekey(now, self.validity, timing(&self.options), self.last_success, seed)
+        };
+        self.expiry_told &= self.validity.not_after < now;
     }
 
     /// Looks whether something else replaced the certificate, and whether it has expired.
@@ -263,7 +287,9 @@ impl Daemon {
         self.due = schedule::next_retry(now, self.validity.not_after, self.failures, seed);
         // An authority that says when to come back is not asked before, within reason.
         if let Some(pause) = ask::wanted_pause(&error) {
-            let pause = pause.clamp(SignedDuration::ZERO, LONGEST_PAUSE);
+            // … and not so late that the certificate ends meanwhile.
+            let left = (self.validity.not_after.duration_since(now) / 2).max(SignedDuration::ZERO);
+            let pause = pause.clamp(SignedDuration::ZERO, LONGEST_PAUSE.min(left));
             self.due = self.due.max(now.saturating_add(pause).unwrap_or(self.due));
         }
         let retry_after = self.due.duration_since(now).max(SignedDuration::ZERO);
@@ -374,4 +400,70 @@ fn leaf(certificate: &Path) -> Result<Certificate, ClientError> {
 
 fn validity(leaf: &Certificate) -> Validity {
     Validity { not_before: leaf.not_before(), not_after: leaf.not_after() }
+}
+
+#[cfg(test)]
+mod tests {
+    use keywheel_reach::hook::HookOptions;
+
+    use super::*;
+    use crate::client::access::{Certifier, LocalAuthority};
+    use crate::client::key_choice::KeyChoice;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(1_900_000_000 + seconds).unwrap()
+    }
+
+    fn daemon(failures: u32, due: Timestamp, looked: Timestamp) -> Daemon {
+        let nobody = LocalAuthority::new("nobody".to_owned(), |_| {
+            Box::pin(async { Err(ClientError::Unreachable("nobody".into())) })
+        });
+        let job = RekeyOptions {
+            certificate: "svc.crt".into(),
+            key: "svc.key".into(),
+            out_certificate: None,
+            out_key: None,
+            private_key: None,
+            key_choice: KeyChoice::default(),
+            password: None,
+            expires_in: None,
+            certifier: Certifier::Local(nobody),
+            mtls: true,
+            hook: HookOptions::default(),
+            prove: true,
+        };
+        Daemon {
+            options: DaemonOptions { job: Job::Rekey(job), period: None },
+            certificate: "svc.crt".into(),
+            seen: None,
+            validity: Validity { not_before: at(0), not_after: at(86_400) },
+            last_success: None,
+            failures,
+            due,
+            looked,
+            expiry_told: failures > 0,
+        }
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_for_a_while_does_not_put_the_next_try_off() {
+        let year = 365 * 86_400;
+        // By the wrong clock everything had expired; the next try was to come ten seconds later.
+        let mut ahead = daemon(1, at(year + 10), at(year));
+        ahead.heed_clock(at(3600));
+        assert!(ahead.due <= at(3600 + 60), "{}", ahead.due);
+        assert!(!ahead.expiry_told);
+        let mut ahead = daemon(0, at(year + 10), at(year));
+        ahead.heed_clock(at(3600));
+        assert!(ahead.due < at(86_400), "{}", ahead.due);
+    }
+
+    #[test]
+    fn a_clock_that_goes_on_changes_nothing() {
+        let mut steady = daemon(3, at(5000), at(4000));
+        for now in [4000, 4030, 4028, 4999] {
+            steady.heed_clock(at(now));
+            assert_eq!(steady.due, at(5000));
+        }
+    }
 }
