@@ -118,8 +118,11 @@ pub enum ClientError {
         hint: Option<String>,
     },
     /// The authority was not reached, or is busy.
-    #[error("the certificate authority was not reached; try again, the next run goes on where this one stopped")]
+    #[error("the certificate authority was not reached, try again")]
     Unreachable(#[source] Cause),
+    /// The same, with a key and a request that are kept: the authority may have answered.
+    #[error("the certificate authority was not reached; try again, the next run goes on where this one stopped")]
+    Unanswered(#[source] Cause),
     /// The authority answered something that is not an answer.
     #[error("the answer of the certificate authority cannot be used, the files are as they were")]
     Garbled(#[source] Cause),
@@ -168,7 +171,9 @@ impl ClientError {
             Self::PasswordRequired { .. } | Self::WrongPassword { .. } | Self::Provisioner { .. } => Fault::Usage,
             Self::ProvisionerPasswordRequired { .. } | Self::WrongProvisionerPassword { .. } => Fault::Usage,
             Self::Refused { .. } => Fault::Refused,
-            Self::Unreachable(_) | Self::Locked { .. } | Self::Changed { .. } => Fault::Unreachable,
+            Self::Unreachable(_) | Self::Unanswered(_) | Self::Locked { .. } | Self::Changed { .. } => {
+                Fault::Unreachable
+            }
             Self::Hook { .. } => Fault::Hook,
             Self::Target { .. } | Self::Recover { .. } | Self::Mint(_) | Self::Speak { .. } => Fault::Failed,
             Self::Garbled(_) | Self::Install(_) | Self::Untrusted(_) => Fault::Failed,

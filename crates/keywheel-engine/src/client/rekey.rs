@@ -390,7 +390,10 @@ impl Held {
             }
             _ => {}
         }
-        let chain = answer?;
+        let chain = answer.map_err(|error| match error {
+            ClientError::Unreachable(cause) => ClientError::Unanswered(cause),
+            other => other,
+        })?;
         ask::check_chain(&chain, request.signer.public_key())?;
         Ok(chain)
     }
