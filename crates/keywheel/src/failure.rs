@@ -11,6 +11,8 @@ pub(crate) struct Failure {
     exit: Exit,
     error: anyhow::Error,
     hint: Option<String>,
+    /// Whether the reader of our output went away.
+    unheard: bool,
 }
 
 impl Failure {
@@ -26,12 +28,18 @@ impl Failure {
 
     /// A message of our own.
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, error: anyhow::Error::msg(message.into()), hint: None }
+        Self { exit, error: anyhow::Error::msg(message.into()), hint: None, unheard: false }
     }
 
     /// An error of another room, classed.
     pub(crate) fn of(exit: Exit, error: impl Into<anyhow::Error>) -> Self {
-        Self { exit, error: error.into(), hint: None }
+        Self { exit, error: error.into(), hint: None, unheard: false }
+    }
+
+    /// The output cannot be written.
+    pub(crate) fn of_output(error: std::io::Error) -> Self {
+        let unheard = error.kind() == std::io::ErrorKind::BrokenPipe;
+        Self { unheard, ..Self::of(Exit::Failed, error).context("write to stdout") }
     }
 
     /// Something that the person could do next.
@@ -80,17 +88,14 @@ impl Failure {
     }
 
     /// Whether the reader of our output went away, which is nobody's fault.
-    pub(crate) fn is_broken_pipe(&self) -> bool {
-        self.error
-            .chain()
-            .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
-            .any(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+    pub(crate) fn is_unheard(&self) -> bool {
+        self.unheard
     }
 }
 
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
-        Self { exit: Exit::Failed, error, hint: None }
+        Self { exit: Exit::Failed, error, hint: None, unheard: false }
     }
 }
 
@@ -124,8 +129,11 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_pipe_is_recognised_under_its_context() {
-        let error = std::io::Error::from(std::io::ErrorKind::BrokenPipe);
-        assert!(Failure::of(Exit::Failed, error).context("print the result").is_broken_pipe());
+    fn only_a_reader_of_our_output_that_went_away_is_nobodys_fault() {
+        let broken = || std::io::Error::from(std::io::ErrorKind::BrokenPipe);
+        assert!(Failure::of_output(broken()).is_unheard());
+        assert!(!Failure::of_output(std::io::ErrorKind::StorageFull.into()).is_unheard());
+        // A connection to a CA ends in the same kind of error, and that is a failure.
+        assert!(!Failure::of(Exit::TryAgain, broken()).context("ask the CA").is_unheard());
     }
 }

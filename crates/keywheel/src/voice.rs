@@ -53,7 +53,7 @@ impl Voice {
     /// Bytes as they are, on stdout.
     pub(crate) fn raw(&self, bytes: &[u8]) -> Outcome<()> {
         let mut out = std::io::stdout().lock();
-        out.write_all(bytes).and_then(|()| out.flush()).or_failed(|| "write to stdout".into())
+        out.write_all(bytes).and_then(|()| out.flush()).map_err(Failure::of_output)
     }
 
     /// Talk, on stderr.
@@ -88,7 +88,7 @@ impl Voice {
 
     /// Why it did not work; gives back the exit code.
     pub(crate) fn fail(&self, failure: &Failure) -> Exit {
-        if failure.is_broken_pipe() {
+        if failure.is_unheard() {
             return Exit::Done;
         }
         let exit = failure.exit();
