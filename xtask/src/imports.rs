@@ -37,7 +37,6 @@ const OWNED: &[(&str, &[&str])] = &[
     ("clap_complete", &["keywheel"]),
     ("clap_mangen", &["keywheel"]),
     ("der", &["keywheel-wire"]),
-    ("dialoguer", &["keywheel"]),
     ("gotmpl", &["keywheel-wire"]),
     ("http-body-util", &["keywheel-server"]),
     ("hyper", &["keywheel-server"]),

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
+use crate::exit::Exit;
 use crate::failure::{Classed, Failure, Outcome};
 
 /// Whether there is somebody to ask.
@@ -66,15 +67,12 @@ pub(crate) fn text(question: &str, flag: &str, default: Option<&str>) -> Outcome
 pub(crate) fn password(question: &str, flag: &str, empty_means: Option<&str>) -> Outcome<Zeroizing<String>> {
     need_somebody(flag)?;
     let shown = empty_means.map(|meaning| format!(" [leave empty {meaning}]")).unwrap_or_default();
-    dialoguer::Password::new()
-        .with_prompt(format!("{question}{shown}"))
-        .allow_empty_password(empty_means.is_some())
-        .interact()
-        .map(Zeroizing::new)
-        .map_err(|error| match error {
-            dialoguer::Error::IO(error) => Failure::of(crate::exit::Exit::Failed, error),
-        })
-        .map_err(|failure| failure.context("read the password"))
+    loop {
+        let answer = hidden_line(&format!("? {question}{shown}"))?;
+        if !answer.is_empty() || empty_means.is_some() {
+            return Ok(answer);
+        }
+    }
 }
 
 /// Which of several, or the error that names the flag.
@@ -110,6 +108,41 @@ fn line(question: &str) -> Outcome<String> {
         return Err(Failure::failed("the answer did not come; nothing was changed"));
     }
     Ok(answer.trim().to_owned())
+}
+
+/// A line that is not shown while it is typed.
+///
+/// The terminal sends no signals meanwhile: Ctrl-C would end the program and leave a terminal that shows nothing more. It
+/// ends the line instead, and then the program, in order.
+fn hidden_line(question: &str) -> Outcome<Zeroizing<String>> {
+    use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, tcgetattr, tcsetattr};
+    const INTERRUPT: u8 = 3;
+    let doing = || "read the password".to_owned();
+    let stdin = std::io::stdin();
+    let shown = tcgetattr(&stdin).or_failed(doing)?;
+    let mut hidden = shown.clone();
+    hidden.local_modes -= LocalModes::ECHO | LocalModes::ISIG;
+    hidden.special_codes[SpecialCodeIndex::VEOL] = INTERRUPT;
+    let mut err = std::io::stderr().lock();
+    write!(err, "{question}: ").and_then(|()| err.flush()).or_failed(|| "ask".into())?;
+    tcsetattr(&stdin, OptionalActions::Flush, &hidden).or_failed(doing)?;
+    // Room for the longest line of a terminal: growing would leave copies behind.
+    let mut typed = Zeroizing::new(vec![0; 4096]);
+    let read = rustix::io::retry_on_intr(|| rustix::io::read(&stdin, typed.as_mut_slice()));
+    let restored = tcsetattr(&stdin, OptionalActions::Flush, &shown);
+    let _unheard = writeln!(err);
+    typed.truncate(read.or_failed(doing)?);
+    restored.or_failed(doing)?;
+    match typed.last() {
+        Some(&INTERRUPT) => return Err(Failure::new(Exit::Own(130), "interrupted; nothing was changed")),
+        None => return Err(Failure::failed("the answer did not come; nothing was changed")),
+        Some(_) => {}
+    }
+    while matches!(typed.last(), Some(b'\n' | b'\r')) {
+        typed.pop();
+    }
+    let text = std::str::from_utf8(&typed).or_usage(doing)?;
+    Ok(Zeroizing::new(text.to_owned()))
 }
 
 /// Writing to `/dev/stdout` and the like overwrites nothing.
