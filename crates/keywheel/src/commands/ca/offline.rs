@@ -4,16 +4,17 @@ use std::path::PathBuf;
 
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
-use keywheel_engine::authority::{Authority, AuthorityOptions};
+use keywheel_engine::authority::{Authority, AuthorityOptions, OpenError};
 use keywheel_engine::client::access::{CaAccess, Certifier, LocalAnswer, LocalAuthority};
 use keywheel_engine::client::error::ClientError;
 use zeroize::Zeroizing;
 
 use super::address::AddressFlags;
 use super::config::Config;
+use super::serve::open_exit;
 use crate::commands::Setting;
-use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
+use crate::prompt;
 
 /// The flags that choose between the network and this process.
 #[derive(Args, Clone, Debug, Default)]
@@ -66,9 +67,22 @@ pub(crate) fn audience(address: &AddressFlags, offline: &OfflineFlags, setting: 
 async fn open(config: Config, password: Option<Zeroizing<Vec<u8>>>) -> Outcome<LocalAuthority> {
     // Its tokens are addressed to the first of its names.
     config.first_name()?;
-    let options = AuthorityOptions { config_file: config.path, password, database: None, fresh_database: false };
-    let authority = Authority::open(options, Timestamp::now())
-        .await
-        .map_err(|error| Failure::of(Exit::Usage, error).context("open the CA for --offline"))?;
-    Ok(LocalAuthority::from_authority(authority))
+    let mut password = password;
+    loop {
+        let options = AuthorityOptions {
+            config_file: config.path.clone(),
+            password: password.clone(),
+            database: None,
+            fresh_database: false,
+        };
+        match Authority::open(options, Timestamp::now()).await {
+            Ok(authority) => return Ok(LocalAuthority::from_authority(authority)),
+            Err(OpenError::PasswordRequired { path }) if password.is_none() && prompt::somebody_is_there() => {
+                let question = format!("Please enter the password to decrypt {}", path.display());
+                let answer = prompt::password(&question, "--password-file", None)?;
+                password = Some(Zeroizing::new(answer.as_bytes().to_vec()));
+            }
+            Err(error) => return Err(Failure::of(open_exit(&error), error).context("open the CA for --offline")),
+        }
+    }
 }

@@ -208,7 +208,7 @@ async fn open(plan: &ServePlan) -> Outcome<Authority> {
 }
 
 /// A database that does not answer now may do so later; all else must be put right by somebody.
-fn open_exit(error: &OpenError) -> Exit {
+pub(super) fn open_exit(error: &OpenError) -> Exit {
     match error {
         OpenError::Store(source) if source.downcast_ref::<StoreError>().is_some_and(StoreError::is_retryable) => {
             Exit::TryAgain
