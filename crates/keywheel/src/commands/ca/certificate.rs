@@ -21,7 +21,7 @@ use crate::{passwords, prompt};
   keywheel ca certificate svc.example.com svc.crt svc.key
   keywheel ca certificate --san svc.example.com --san 10.1.2.3 svc svc.crt svc.key
   keywheel ca certificate --provisioner admin --provisioner-password-file password.txt svc svc.crt svc.key
-  keywheel ca certificate --token $TOKEN --kty OKP svc svc.crt svc.key")]
+  keywheel ca certificate --token-file token --kty OKP svc svc.crt svc.key")]
 pub(crate) struct Flags {
     /// The common name; also the only other name, unless --san is given
     #[arg(value_name = "subject")]
@@ -58,7 +58,7 @@ pub(crate) struct Flags {
 pub(crate) fn run(flags: &Flags, setting: &Setting<'_>) -> Outcome {
     flags.new_key.kind()?;
     let (not_before, not_after) = flags.lifetime.check()?;
-    if flags.grant.token.is_some() && !flags.san.is_empty() {
+    if flags.grant.has_token() && !flags.san.is_empty() {
         return Err(Failure::usage("flag '--san' is incompatible with '--token'"));
     }
     wait_for(async {

@@ -15,9 +15,12 @@ use crate::{passwords, prompt};
 /// The flags that choose a provisioner and prove the right to use it.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct GrantFlags {
-    /// The one-time token; without it one is made with the key of the provisioner
+    /// The one-time token, or '-' to read it from stdin; without it one is made with the key of the provisioner. Other users see the command line: use '-', --token-file or STEP_TOKEN
     #[arg(long, value_name = "token")]
     pub(crate) token: Option<String>,
+    /// The file with the one-time token
+    #[arg(long, value_name = "file", conflicts_with = "token")]
+    pub(crate) token_file: Option<PathBuf>,
     /// The name of the provisioner
     #[arg(long, visible_alias = "issuer", value_name = "name")]
     pub(crate) provisioner: Option<String>,
@@ -66,9 +69,23 @@ impl GrantFlags {
 }
 
 impl GrantFlags {
+    /// Whether a token was given.
+    pub(crate) fn has_token(&self) -> bool {
+        self.token_file.is_some() || self.token.as_ref().is_some_and(|token| !token.is_empty())
+    }
+
     /// The token, or the provisioner whose key makes one.
     pub(crate) fn authorization(&self) -> Outcome<Authorization> {
         self.check()?;
+        let file = match self.token.as_deref() {
+            Some("-") => Some(Path::new("-")),
+            _ => self.token_file.as_deref(),
+        };
+        if let Some(file) = file {
+            let token = String::from_utf8(passwords::from_file(file)?.to_vec());
+            let token = token.or_usage(|| format!("read the token in {}", file.display()))?;
+            return Ok(Authorization::Token(token));
+        }
         match self.token.clone().filter(|token| !token.is_empty()) {
             Some(token) => Ok(Authorization::Token(token)),
             None => Ok(Authorization::Provisioner(Provisioning {

@@ -21,7 +21,7 @@ use crate::passwords;
   keywheel ca revoke 308893286343609293989051180431574390766
   keywheel ca revoke --reasonCode keyCompromise --reason 'laptop stolen' 0xe8640000000000000000000000000001
   keywheel ca revoke --cert svc.crt --key svc.key
-  keywheel ca revoke --token $TOKEN 308893286343609293989051180431574390766")]
+  keywheel ca revoke --token-file token 308893286343609293989051180431574390766")]
 pub(crate) struct Flags {
     /// The serial number, decimal or 0x-hexadecimal; not with --cert
     #[arg(value_name = "serial-number")]
@@ -95,7 +95,7 @@ impl Flags {
             (_, Some(_), None) => Err(Failure::usage("flag '--cert' requires the '--key' flag")),
             (_, None, Some(_)) => Err(Failure::usage("flag '--key' requires the '--cert' flag")),
             (Some(_), Some(_), _) => Err(Failure::usage("a serial number is incompatible with flag '--cert'")),
-            (None, Some(_), Some(_)) if self.grant.token.is_some() => {
+            (None, Some(_), Some(_)) if self.grant.has_token() => {
                 Err(Failure::usage("flag '--token' is incompatible with '--cert'"))
             }
             (None, Some(certificate), Some(key)) => Ok(Target::Itself(certificate.clone(), key.clone())),

@@ -17,7 +17,7 @@ use crate::{passwords, prompt};
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   keywheel ca sign svc.csr svc.crt
-  keywheel ca sign --token $TOKEN svc.csr svc.crt
+  keywheel ca sign --token-file token svc.csr svc.crt
   keywheel ca sign --offline --not-after 1h svc.csr svc.crt")]
 pub(crate) struct Flags {
     /// The certificate signing request, PEM
