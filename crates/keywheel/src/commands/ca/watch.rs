@@ -3,6 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use keywheel_core::go_duration;
 use keywheel_engine::client::daemon::{self, Command, DaemonOptions, Event};
+use keywheel_engine::client::error::ClientError;
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -74,11 +75,25 @@ impl Teller {
             Event::Failed { error, attempt, retry_after } => {
                 let again = short(retry_after);
                 let failure = Failure::from(error);
-                let value =
+                let mut value =
                     json!({"event": "failed", "message": failure.message(), "attempt": attempt, "retry_in": again});
-                self.error(&format!("{}; trying again in {again}", failure.message()), value);
+                let mut line = format!("{}; trying again in {again}", failure.message());
+                if let Some(hint) = failure.advice() {
+                    value["hint"] = hint.into();
+                    line.push_str(&format!(" (hint: {hint})"));
+                }
+                self.error(&line, value);
             }
             Event::HookFailed { error } => {
+                if let ClientError::Hook { report, .. } = &error {
+                    for warning in &report.warnings {
+                        self.voice.warn(warning);
+                    }
+                    let mut value = report::rekey_value(report, self.deed);
+                    value["event"] = past.into();
+                    self.line(&value);
+                    self.subject = Some(report.new.subject.clone());
+                }
                 let message = Failure::from(error).message();
                 self.error(&message, json!({"event": "hook-failed", "message": message}));
             }
