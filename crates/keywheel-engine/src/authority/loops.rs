@@ -20,6 +20,9 @@ const LEASE: SignedDuration = SignedDuration::from_secs(15);
 /// The lease is prolonged when less than this is left of it: not at each turn, since each time is a write.
 const MARGIN: SignedDuration = SignedDuration::from_secs(8);
 
+/// How long a used token is remembered beyond its end: the clock of another node may be behind, or this one be put back.
+const CLOCKS: SignedDuration = SignedDuration::from_hours(1);
+
 /// The shortest time between two lists.
 const LIST_PAUSE: SignedDuration = SignedDuration::from_secs(2);
 
@@ -87,7 +90,7 @@ impl Node {
         }
         // A limited number at each turn, until none is left: a busy CA uses more tokens than one turn forgets.
         if elapsed(self.pruned, now, SignedDuration::from_mins(5))
-            && store.prune_tokens(now).await.map_err(not_stored)? == 0
+            && store.prune_tokens(now.saturating_sub(CLOCKS).unwrap_or(Timestamp::MIN)).await.map_err(not_stored)? == 0
         {
             self.pruned = now;
         }

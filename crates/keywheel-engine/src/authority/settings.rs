@@ -97,7 +97,7 @@ impl Settings {
         let mut provisioners = Vec::new();
         let mut objects = Vec::new();
         for configured in document.provisioners().map_err(|error| wrong(path, error))? {
-            objects.push(configured.object);
+            objects.push(public(configured.object));
             if let Some(entry) = entry(path, configured.provisioner, &config)? {
                 provisioners.push(Arc::new(entry));
             }
@@ -160,6 +160,33 @@ fn read(path: &Path) -> Result<Vec<u8>, OpenError> {
     std::fs::read(path).map_err(|source| OpenError::Read { path: path.to_owned(), source })
 }
 
+/// What everybody may see of a provisioner. A `ca.json` of the reference may hold secrets, also of kinds that are not served
+/// here; the reference hides the first few of them in the same words.
+fn public(mut object: Map<String, Value>) -> Map<String, Value> {
+    const SCEP: [&str; 5] =
+        ["challenge", "decrypterCertificate", "decrypterKeyPEM", "decrypterKey", "decrypterKeyPassword"];
+    const PRIVATE_HALF: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
+    const WEBHOOK: [&str; 3] = ["secret", "bearerToken", "basicAuth"];
+    // The reference reads field names whatever their case.
+    let is_one_of = |names: &[&str], name: &str| names.iter().any(|known| known.eq_ignore_ascii_case(name));
+    for (name, value) in &mut object {
+        if is_one_of(&SCEP, name) {
+            *value = "*** REDACTED ***".into();
+        } else if name.eq_ignore_ascii_case("key")
+            && let Value::Object(key) = value
+        {
+            key.retain(|name, _| !is_one_of(&PRIVATE_HALF, name));
+        } else if name.eq_ignore_ascii_case("options")
+            && let Some(Value::Array(hooks)) = value.get_mut("webhooks")
+        {
+            for hook in hooks.iter_mut().filter_map(Value::as_object_mut) {
+                hook.retain(|name, _| !is_one_of(&WEBHOOK, name));
+            }
+        }
+    }
+    object
+}
+
 /// Reads the list of `keywheel.keyBlocklist`: a file as `badkeys --update-bl` downloads it.
 fn blocklist(config: &Path, name: Option<&Value>) -> Result<Option<KeyBlocklist>, OpenError> {
     let Some(name) = name.filter(|name| !name.is_null()) else { return Ok(None) };
@@ -179,7 +206,10 @@ fn blocklist(config: &Path, name: Option<&Value>) -> Result<Option<KeyBlocklist>
 }
 
 fn wrong(path: &Path, reason: impl ToString) -> OpenError {
-    OpenError::Config { path: path.to_owned(), reason: reason.to_string() }
+    // What reads `ca.json` ends its own sentences so, and the error would say it a second time.
+    let reason =
+        reason.to_string().trim_end_matches("nothing was changed").trim_end_matches([' ', ',', ';']).to_owned();
+    OpenError::Config { path: path.to_owned(), reason }
 }
 
 /// Settings that would be ignored silently are refused instead.
