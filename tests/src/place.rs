@@ -123,16 +123,15 @@ impl Done {
     }
 }
 
-/// The binary under test: beside the test's own binary, built first if it is not there.
+/// The binary under test, as the sources are now: `cargo test` alone would not build it again.
 pub fn keywheel() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
-        let binary = target().join("keywheel");
-        if !binary.exists() {
-            let built = Command::new(env!("CARGO")).args(["build", "-p", "keywheel"]).status();
-            assert!(built.is_ok_and(|status| status.success()), "cargo build -p keywheel failed");
-        }
-        binary
+        // The whole workspace, so that features are the same as those of the tests and nothing is built twice.
+        let words = ["build", "--workspace", "--quiet"];
+        let built = Command::new(env!("CARGO")).args(words).current_dir(repository()).status();
+        assert!(built.is_ok_and(|status| status.success()), "cargo build --workspace failed");
+        target().join("keywheel")
     })
 }
 
