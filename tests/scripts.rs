@@ -1,4 +1,4 @@
-//! Every page of docs/ and every script of tests/scripts/, typed line by line against the real binary.
+//! README.md, every page of docs/ and every script of tests/scripts/, typed line by line against the real binary.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use libtest_mimic::{Arguments, Trial};
 
 fn main() {
     let arguments = Arguments::from_args();
-    let mut pages = Vec::new();
+    let mut pages = vec![repository().join("README.md")];
     for folder in ["docs", "tests/scripts"] {
         collect(&repository().join(folder), &mut pages);
     }

@@ -3,15 +3,30 @@
 //! A line after `$ ` is a command for bash; lines after `> ` continue it. The lines below are what it prints: `[..]` stands for
 //! anything in a line, a line `...` for any lines, and a last line `[exit N]` for another exit code than 0. A command without
 //! lines below it may print what it likes. One that ends in `&` goes on in the background; the lines below it are awaited.
-//! The ports 9000 and 9443 of a page become free ones. A page whose head holds `<!-- needs: NAME -->` needs that peer.
+//! The ports 9000 and 9443 of a page become free ones. A page whose head holds `<!-- needs: NAME -->` needs that peer; with
+//! `postgres`, the address `postgres://keywheel@db.example.com/ca` of the page becomes that of an empty database.
+//! README.md shows a run of its own: what is different here stands in `ELSEWHERE`, and digests count for any digest.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
 use crate::ca::{Background, free_port};
 use crate::peer;
 use crate::place::Place;
+use crate::postgres::Postgres;
+
+/// The database that a page speaks of where it needs one.
+const DATABASE: &str = "postgres://keywheel@db.example.com/ca";
+
+/// What a page says of the reader's machine, and what that is here. `up` stays in the foreground for the reader alone.
+const ELSEWHERE: &[(&str, &str)] = &[
+    ("cargo run -- up", "keywheel up &"),
+    ("cargo run -- ", "keywheel "),
+    ("cargo xtask test", "true # which is what runs this"),
+    ("/home/you/keywheel/target/debug/keywheel", "keywheel"),
+    ("/home/you/.step", "[..]"),
+    ("localhost:8443", "localhost:[..]"),
+];
 
 /// One command of a page, and what it should do.
 #[derive(Debug, PartialEq, Eq)]
@@ -26,10 +41,15 @@ struct Step {
 pub fn run(path: &Path) -> Result<(), String> {
     let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
     let steps = parse(&text)?;
+    let mut postgres = None;
     for name in text.lines().filter_map(|line| line.strip_prefix("<!-- needs: ")?.strip_suffix(" -->")) {
         let found = match name {
             "step" => peer::step(),
             "step-ca" => peer::step_ca(),
+            "postgres" => {
+                postgres = Some(Postgres::start());
+                continue;
+            }
             other => return Err(format!("the page needs {other}, which no installer here knows")),
         };
         if found.is_none() {
@@ -38,13 +58,16 @@ pub fn run(path: &Path) -> Result<(), String> {
     }
     let place = Place::new();
     let state = tempfile::NamedTempFile::new().map_err(|error| error.to_string())?;
-    let ports: BTreeMap<&str, String> =
-        ["9000", "9443"].into_iter().map(|port| (port, free_port().to_string())).collect();
-    let with_ports = |text: &str| ports.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to));
+    let mut here: Vec<(&str, String)> = ELSEWHERE.iter().map(|(there, here)| (*there, (*here).to_owned())).collect();
+    here.extend(["9000", "9443"].map(|port| (port, free_port().to_string())));
+    if let Some(postgres) = &postgres {
+        here.push((DATABASE, format!("'{}'", postgres.database("ca"))));
+    }
+    let as_here = |text: &str| here.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to));
     let mut background = Vec::new();
     for step in steps {
-        let command = with_ports(&step.command);
-        let expected: Vec<String> = step.expected.iter().map(|line| with_ports(line)).collect();
+        let command = as_here(&step.command);
+        let expected: Vec<String> = step.expected.iter().map(|line| without_digests(&as_here(line))).collect();
         let at = format!("{}:{}: $ {}", path.display(), step.line, command);
         if let Some(server) = command.strip_suffix('&') {
             background.push(start(&place, state.path(), server, &expected));
@@ -78,6 +101,12 @@ fn start(place: &Place, state: &Path, command: &str, expected: &[String]) -> Bac
         server.wait_for(longest);
     }
     server
+}
+
+/// A line with `[..]` for every SHA-256 digest: a picture may show those of its own run.
+fn without_digests(line: &str) -> String {
+    let digest = |word: &str| word.len() == 64 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
+    line.split(' ').map(|word| if digest(word) { "[..]" } else { word }).collect::<Vec<_>>().join(" ")
 }
 
 fn parse(text: &str) -> Result<Vec<Step>, String> {
@@ -147,6 +176,12 @@ mod tests {
         assert!(!matches(&["a [..] c"], &["a b d"]));
         assert!(!matches(&["a"], &["a", "b"]));
         assert!(!matches(&["a", "b"], &["a"]));
+    }
+
+    #[test]
+    fn the_digest_of_another_run_is_as_good() {
+        assert_eq!(without_digests(&format!("  key  {} x", "0a".repeat(32))), "  key  [..] x");
+        assert_eq!(without_digests("  key  0a0a x"), "  key  0a0a x");
     }
 
     #[test]
