@@ -165,7 +165,7 @@ impl CertificatePlan {
             Ok(chain) => chain,
             Err(error) => {
                 // The token is used up or refused: this key will not be certified any more.
-                if let Err(error) = pair.discard() {
+                if let Err(error) = pair.withdraw(&pending) {
                     tracing::warn!(%error, "the request without an answer could not be removed");
                 }
                 return Err(error);

@@ -307,6 +307,13 @@ impl RekeyPlan {
 
 impl Held {
     async fn run(mut self) -> Result<RekeyOutcome, ClientError> {
+        if self.hook_due && matches!(self.start, Start::Afresh) {
+            // What comes now may take long or fail; that the pair of the earlier run is in place is true already.
+            let report = self.report(self.old.clone(), true);
+            if let Err(ClientError::Hook { source, .. }) = run_hook(&self.hook, report, &self.pair).await {
+                self.notes.push(format!("the hook of the earlier run failed: {}", place::with_causes(&source)));
+            }
+        }
         let (request, resumed) = match std::mem::replace(&mut self.start, Start::Afresh) {
             Start::NotYet(remaining) => return self.tell_late(remaining).await,
             Start::Finished => (None, true),
@@ -384,7 +391,7 @@ impl Held {
             }
             // The authority has judged this key and will judge it the same again: the next run makes another.
             Err(ClientError::Refused { .. } | ClientError::Usage(_)) if !resumed => {
-                if let Err(error) = self.pair.discard() {
+                if let Err(error) = self.pair.withdraw(&request.pending) {
                     tracing::warn!(%error, "the refused request could not be removed");
                 }
             }

@@ -63,6 +63,8 @@ pub struct Intent {
 pub struct Pending {
     intent: Intent,
     journal: Journal,
+    /// Where the request went that was put aside for this one.
+    aside: Option<PathBuf>,
 }
 
 /// What an earlier run had left.
@@ -214,7 +216,7 @@ impl Pair {
             request_pem: read(&self.place.join(REQUEST))?.to_vec(),
             old_certificate: journal.old_certificate.clone(),
         };
-        let mut pending = Pending { intent, journal };
+        let mut pending = Pending { intent, journal, aside: None };
         match pending.judge()? {
             // A renewal begins after the answer; its key is that of the file.
             Recovery::Resume if pending.intent.request_pem.is_empty() => {
@@ -239,10 +241,11 @@ impl Pair {
     ///
     /// A request of an earlier run that nobody goes on with is put aside: its key may have been certified.
     pub fn begin(&self, intent: Intent) -> Result<Pending, PairError> {
-        match self.read_journal()? {
-            Some(journal) if journal.phase != Phase::Installed => drop(self.set_aside()?),
-            _ => self.discard()?,
-        }
+        let aside = match self.read_journal()? {
+            Some(journal) if journal.phase != Phase::Installed => Some(self.set_aside()?),
+            _ => None,
+        };
+        self.discard()?;
         match DirBuilder::new().mode(0o700).create(&self.place) {
             Ok(()) => {}
             Err(error) if error.kind() == ErrorKind::AlreadyExists => self.check_place()?,
@@ -263,10 +266,19 @@ impl Pair {
             old_key_file: digest_of_file(self.key.real())?,
             chain: None,
         };
-        let pending = Pending { intent, journal };
+        let pending = Pending { intent, journal, aside };
         self.write_journal(&pending.journal)?;
         sync_directory(self.key.directory())?;
         Ok(pending)
+    }
+
+    /// Forgets a request that was refused; the one that was put aside for it is the one to go on with again.
+    pub fn withdraw(&self, pending: &Pending) -> Result<(), PairError> {
+        self.discard()?;
+        let Some(aside) = &pending.aside else { return Ok(()) };
+        let renamed = std::fs::rename(aside, &self.place);
+        renamed.map_err(|source| WriteError::Os { operation: "put back", path: aside.clone(), source })?;
+        Ok(sync_directory(self.key.directory())?)
     }
 
     /// Makes the certificate durable in the journal; after this it will be in its place sooner or later.

@@ -8,7 +8,8 @@ use keywheel_wire::x509::certificate::Certificate;
 
 use super::{World, run};
 use crate::client::daemon::{self, Command, DaemonOptions, Event, Job};
-use crate::client::error::ClientError;
+use crate::client::error::{ClientError, Fault};
+use crate::client::key_choice::KeyChoice;
 use crate::client::rekey::{self, RekeyOptions, RekeyOutcome};
 
 #[tokio::test]
@@ -111,7 +112,8 @@ async fn the_hook_of_a_renewal_that_was_cut_off_runs_too_and_is_no_rekey() {
     let old = world.leaf("svc.crt");
     run(&RekeyOptions { expires_in: None, ..options }).await.unwrap();
     assert_ne!(world.leaf("svc.crt").key_digest(), old.key_digest());
-    assert_eq!(std::fs::read_to_string(&told).unwrap(), "told\ntold\n");
+    // Of the renewal, then of the rekey.
+    assert_eq!(std::fs::read_to_string(&told).unwrap(), "told\ntold\ntold\n");
     assert_eq!(world.names(), ["home", "svc.crt", "svc.key", "told"]);
 }
 
@@ -156,4 +158,18 @@ async fn a_key_that_every_user_can_read_is_spoken_of() {
     std::fs::set_permissions(world.path("svc.key"), std::fs::Permissions::from_mode(0o644)).unwrap();
     let report = run(&world.options()).await.unwrap();
     assert!(report.warnings.iter().any(|warning| warning.contains("mode 0644")), "{:?}", report.warnings);
+}
+
+#[tokio::test]
+async fn a_refused_request_for_another_key_leaves_the_one_that_may_have_been_answered() {
+    let world = World::with_certificate().await;
+    let options = RekeyOptions { certifier: world.losing_then_refusing(1), ..world.options() };
+    run(&options).await.unwrap_err();
+    let key = std::fs::read(world.path(".svc.key.keywheel/key.pem")).unwrap();
+    let ed25519 = KeyChoice { kty: Some("OKP".to_owned()), ..KeyChoice::default() };
+    let error = run(&RekeyOptions { key_choice: ed25519, ..options.clone() }).await.unwrap_err();
+    assert_eq!(error.fault(), Fault::Refused);
+    assert!(run(&options).await.unwrap().resumed);
+    assert_eq!(std::fs::read(world.path("svc.key")).unwrap(), key);
+    assert_eq!(world.names(), ["home", "svc.crt", "svc.key"]);
 }

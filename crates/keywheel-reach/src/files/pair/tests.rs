@@ -279,3 +279,18 @@ fn a_replacement_that_another_user_began_is_theirs_to_finish() {
     assert!(matches!(pair.recover(), Err(PairError::OfAnother { owner: 4711, .. })));
     assert_eq!(read_text(&pair.place.join(KEY)), "new key");
 }
+
+#[test]
+fn what_was_put_aside_for_a_request_that_was_refused_comes_back() {
+    let world = World::new();
+    let pair = world.pair();
+    pair.begin(intent()).unwrap();
+    let other = Intent { key_pem: Zeroizing::new(b"other key".to_vec()), ..intent() };
+    let refused = pair.begin(other).unwrap();
+    assert_eq!(read_text(&pair.place.join(KEY)), "other key");
+    pair.withdraw(&refused).unwrap();
+    let Recovered::Pending(pending) = pair.recover().unwrap() else { panic!("not pending") };
+    assert_eq!(*pending.intent().key_pem, *intent().key_pem);
+    drop(pair);
+    assert_eq!(world.names(), [".svc.key.keywheel", "svc.crt", "svc.key"]);
+}
