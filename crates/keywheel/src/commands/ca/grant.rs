@@ -19,7 +19,7 @@ pub(crate) struct GrantFlags {
     #[arg(long, value_name = "token")]
     pub(crate) token: Option<String>,
     /// The file with the one-time token
-    #[arg(long, value_name = "file", conflicts_with = "token")]
+    #[arg(long, value_name = "file")]
     pub(crate) token_file: Option<PathBuf>,
     /// The name of the provisioner
     #[arg(long, visible_alias = "issuer", value_name = "name")]
