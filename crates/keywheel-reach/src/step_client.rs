@@ -1,5 +1,7 @@
 //! The step API as a client speaks it: one method for each route, a limit on every request and every answer.
 
+mod second_look;
+
 use std::time::Duration;
 
 use jiff::SignedDuration;
@@ -13,6 +15,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use self::second_look::SecondLook;
 use crate::tls::{self, Identity, TlsError, Trust};
 
 /// The longest answer that is read; a long list of provisioners is far below it.
@@ -31,6 +34,8 @@ const USER_AGENT: &str = concat!("keywheel/", env!("CARGO_PKG_VERSION"));
 pub struct StepClient {
     http: reqwest::Client,
     base: String,
+    /// Only with an identity: without one there is nothing that the server could refuse in the handshake.
+    second_look: Option<SecondLook>,
 }
 
 /// Why a call has no answer.
@@ -112,8 +117,10 @@ impl StepClient {
         limit: SignedDuration,
     ) -> Result<Self, CallError> {
         let limit = Duration::try_from(limit).unwrap_or(CONNECT_LIMIT);
+        let settings = tls::client_config(trust, identity)?;
+        let second_look = identity.map(|_| SecondLook::new(&settings));
         let http = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls::client_config(trust, identity)?)
+            .tls_backend_preconfigured(settings)
             .https_only(true)
             .redirect(reqwest::redirect::Policy::none())
             .user_agent(USER_AGENT)
@@ -121,7 +128,7 @@ impl StepClient {
             .timeout(limit)
             .build()
             .map_err(CallError::Setup)?;
-        Ok(Self { http, base: base.trim_end_matches('/').to_owned() })
+        Ok(Self { http, base: base.trim_end_matches('/').to_owned(), second_look })
     }
 
     /// Whether the authority serves.
@@ -238,7 +245,10 @@ impl StepClient {
         if let Some(bearer) = bearer {
             request = request.bearer_auth(bearer);
         }
-        let mut response = request.send().await.map_err(|error| self.unreachable(error))?;
+        let mut response = match request.send().await {
+            Ok(response) => response,
+            Err(error) => return Err(self.no_answer(error).await),
+        };
         let status = response.status();
         let retry_after = response
             .headers()
@@ -283,15 +293,23 @@ impl StepClient {
         CallError::Garbled { base: self.base.clone(), status: status.as_u16(), hint }
     }
 
+    /// Why a request has no answer. A connection that was ended under it may have been a refusal of our certificate.
+    async fn no_answer(&self, error: reqwest::Error) -> CallError {
+        let ended_under_it = error.is_request() && !error.is_timeout() && !error.is_connect();
+        let reason = self.unreachable(error);
+        if let (CallError::Unreachable { .. }, true, Some(look)) = (&reason, ended_under_it, &self.second_look)
+            && let Some(alert) = look.alert(&self.base).await
+            && is_about_our_certificate(alert)
+        {
+            return refused_by(alert);
+        }
+        reason
+    }
+
     fn unreachable(&self, error: reqwest::Error) -> CallError {
         let base = self.base.clone();
         match tls_fault(&error) {
-            Some(rustls::Error::AlertReceived(alert)) if is_about_our_certificate(*alert) => {
-                CallError::ClientCertificate {
-                    alert: format!("{alert:?}"),
-                    expired: *alert == AlertDescription::CertificateExpired,
-                }
-            }
+            Some(rustls::Error::AlertReceived(alert)) if is_about_our_certificate(*alert) => refused_by(*alert),
             Some(rustls::Error::InvalidCertificate(fault)) => {
                 CallError::NotTrusted { base, source: fault.clone().to_string().into() }
             }
@@ -316,6 +334,13 @@ fn tls_fault<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rus
     None
 }
 
+fn refused_by(alert: AlertDescription) -> CallError {
+    CallError::ClientCertificate {
+        alert: format!("{alert:?}"),
+        expired: alert == AlertDescription::CertificateExpired,
+    }
+}
+
 fn is_about_our_certificate(alert: AlertDescription) -> bool {
     matches!(
         alert,
@@ -327,6 +352,8 @@ fn is_about_our_certificate(alert: AlertDescription) -> bool {
             | AlertDescription::CertificateRequired
             | AlertDescription::UnknownCA
             | AlertDescription::AccessDenied
+            // An issuer that only has the same name as one of the authority's.
+            | AlertDescription::DecryptError
     )
 }
 
