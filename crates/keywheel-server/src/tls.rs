@@ -247,10 +247,10 @@ impl ClientCertVerifier for ClientVerifier {
 fn refused(error: webpki::Error) -> rustls::Error {
     use webpki::Error as E;
     let reason = match error {
-        E::UnknownIssuer => CertificateError::UnknownIssuer,
+        // An issuer that only has the same name as one of ours is as unknown as any.
+        E::UnknownIssuer | E::InvalidSignatureForPublicKey => CertificateError::UnknownIssuer,
         E::CertNotValidYet { .. } => CertificateError::NotValidYet,
         E::CertExpired { .. } => CertificateError::Expired,
-        E::InvalidSignatureForPublicKey => CertificateError::BadSignature,
         E::RequiredEkuNotFoundContext(_) => CertificateError::InvalidPurpose,
         other => CertificateError::Other(rustls::OtherError(Arc::new(other))),
     };
