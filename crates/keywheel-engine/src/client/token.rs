@@ -290,10 +290,10 @@ fn key_from_file(
 ) -> Result<(Arc<FileKey>, String), ClientError> {
     let content = load::content("the provisioner's key", file)?;
     let trimmed = content.trim_ascii();
-    let signer = if trimmed.starts_with(b"{") {
+    let signer = if trimmed.starts_with(b"{") && !jwe::is_flattened(trimmed) {
         let key = jwk::PrivateJwk::parse(trimmed).map_err(|error| wrong_key(file, error.into()))?;
         Arc::new(FileKey::from_private_key(key.private_key().clone()).map_err(|error| wrong_key(file, error.into()))?)
-    } else if trimmed.starts_with(b"eyJ") {
+    } else if trimmed.starts_with(b"eyJ") || trimmed.starts_with(b"{") {
         let compact = std::str::from_utf8(trimmed).map_err(|error| wrong_key(file, error.into()))?;
         open_jwe(compact, name, password)?
     } else {

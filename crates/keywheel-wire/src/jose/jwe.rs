@@ -109,6 +109,13 @@ pub fn decrypt(compact: &str, password: &[u8]) -> Result<Zeroizing<Vec<u8>>, Jwe
     Ok(content)
 }
 
+/// Whether a text is a JWE in the flattened JSON form, as `step crypto jwk create` writes private keys.
+pub fn is_flattened(text: &[u8]) -> bool {
+    let member =
+        |name: &str| serde_json::from_slice::<Map<String, Value>>(text).is_ok_and(|object| object.contains_key(name));
+    text.len() <= MAX_TEXT && member("ciphertext") && member("protected")
+}
+
 /// Encrypts with a password as the reference does: PBES2-HS256+A128KW, A256GCM, [`ROUNDS`] rounds.
 ///
 /// `content_type` becomes `cty`: `jwk+json` for a private key.

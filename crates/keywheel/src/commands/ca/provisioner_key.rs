@@ -29,7 +29,11 @@ pub(super) fn create(password: &[u8]) -> Outcome<Pair> {
 pub(super) fn import(path: &Path, password: &[u8]) -> Outcome<Pair> {
     let doing = || format!("read the provisioner's key {}", path.display());
     let text = Zeroizing::new(files::read(path)?);
-    let jwk = if text.trim_ascii_start().starts_with(b"{") {
+    let trimmed = text.trim_ascii();
+    let jwk = if trimmed.starts_with(b"eyJ") || jwe::is_flattened(trimmed) {
+        let encrypted = std::str::from_utf8(trimmed).or_usage(doing)?;
+        PrivateJwk::parse(&jwe::decrypt(encrypted, password).or_usage(doing)?).or_usage(doing)?
+    } else if trimmed.starts_with(b"{") {
         PrivateJwk::parse(&text).or_usage(doing)?
     } else {
         let parsed = PrivateKey::parse_pem(&text, Some(password)).or_usage(doing)?;
