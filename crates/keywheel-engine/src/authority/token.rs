@@ -59,7 +59,7 @@ pub(super) fn authorize(
     let audiences = rules::audiences(&settings.config.dns_names, purpose, fragment.as_deref());
     let rules = TokenRules { now, issuer: Some(&entry.provisioner.name), audiences: &audiences, max_lifetime: None };
     let expires_at = rules::check(&claims.registered, &rules).map_err(refused)?;
-    let one_time = TokenUse { token: remembered(&claims, &entry.provisioner.id(), compact), expires_at };
+    let one_time = TokenUse { token: remembered(&claims, &entry.provisioner.id(), &token), expires_at };
     Ok(Authorized { entry, claims, one_time, chain })
 }
 
@@ -107,7 +107,7 @@ pub(super) fn authorize_carried(
     }
     // A renewal token of the reference has no identifier of its own: the whole is remembered.
     let signer = certificate.digest().to_string();
-    let token = if csr.is_some() { remembered(&claims, &signer, compact) } else { token_hash(compact) };
+    let token = if csr.is_some() { remembered(&claims, &signer, &token) } else { token.identity() };
     Ok(Carried { certificate, one_time: TokenUse { token, expires_at } })
 }
 
@@ -157,10 +157,10 @@ pub(super) fn led_to_root(
 
 /// What the store remembers of a token. An identifier is unique only among the tokens of one signer: with another's it must
 /// not collide, neither by chance nor by malice. And it may be of any length, which an index of the store may not.
-fn remembered(claims: &Claims, signer: &str, compact: &str) -> String {
+fn remembered(claims: &Claims, signer: &str, token: &Jws) -> String {
     match &claims.id {
         Some(id) => token_hash(&format!("{signer}\n{id}")),
-        None => token_hash(compact),
+        None => token.identity(),
     }
 }
 

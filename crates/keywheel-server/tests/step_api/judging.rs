@@ -116,6 +116,36 @@ async fn a_holder_cannot_use_up_the_token_of_another_by_its_identifier() {
     }
 }
 
+/// The other signature of the same message, which everybody can make of the first: its second half negated.
+fn negated(token: &str) -> String {
+    use base64ct::{Base64UrlUnpadded, Encoding};
+    const ORDER: &str = "ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551";
+    let (input, signature) = token.rsplit_once('.').unwrap();
+    let mut signature = Base64UrlUnpadded::decode_vec(signature).unwrap();
+    let mut borrow = 0;
+    for place in (0..32).rev() {
+        let order = i16::from_str_radix(&ORDER[2 * place..2 * place + 2], 16).unwrap();
+        let difference = order - i16::from(signature[32 + place]) - borrow;
+        borrow = i16::from(difference < 0);
+        signature[32 + place] = u8::try_from(difference.rem_euclid(256)).unwrap();
+    }
+    format!("{input}.{}", Base64UrlUnpadded::encode_string(&signature))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_without_an_identifier_is_the_same_with_its_signature_negated() {
+    let ca = Ca::start().await;
+    let token = ca.token("/sign", "svc.local", |contents| contents.id = None);
+    let (key, thief) = (new_key(), new_key());
+    let stolen = json!({ "csr": csr(&thief, ""), "ott": negated(&token) });
+    ca.post(None, "/sign", &json!({ "csr": csr(&key, ""), "ott": token })).await.holder(key);
+    ca.post(None, "/sign", &stolen).await.refused(401, "");
+    // Used for the first time it is as good as the other.
+    let token = ca.token("/sign", "other.local", |contents| contents.id = None);
+    let body = json!({ "csr": csr(&thief, ""), "ott": negated(&token) });
+    ca.post(None, "/sign", &body).await.holder(thief);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_revoked_certificate_vouches_neither_for_another_nor_for_its_end() {
     use base64ct::Encoding;

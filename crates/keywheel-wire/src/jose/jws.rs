@@ -1,5 +1,6 @@
 //! Signed tokens in compact form (RFC 7515): read, verified and made.
 
+use aws_lc_rs::digest;
 use serde_json::{Map, Value};
 
 use super::bytes;
@@ -213,6 +214,22 @@ impl Jws {
             return None;
         }
         chain.iter().map(|entry| Base64::decode_vec(entry.as_str()?).ok()).collect()
+    }
+
+    /// The SHA-256 of what makes this token the same as another, in hexadecimal: what it says, and who of all could have
+    /// said it. Not of all its octets: anybody can negate the second half of an ECDSA signature and has another text that
+    /// is as good, so only the first half of such a signature counts.
+    #[must_use]
+    pub fn identity(&self) -> String {
+        let signature = match self.algorithm.ecdsa_width() {
+            Some(width) => self.signature.get(..width).unwrap_or(&self.signature),
+            None => &self.signature,
+        };
+        let mut context = digest::Context::new(&digest::SHA256);
+        context.update(self.signing_input.as_bytes());
+        context.update(b".");
+        context.update(signature);
+        context.finish().as_ref().iter().map(|octet| format!("{octet:02x}")).collect()
     }
 
     /// The payload as it is.

@@ -180,12 +180,6 @@ impl Claims {
         })
     }
 
-    /// What the store remembers of a one-time token: its `jti`, or the hash of the whole where it has none.
-    #[must_use]
-    pub fn one_time_key(&self, compact: &str) -> String {
-        self.id.clone().unwrap_or_else(|| token_hash(compact))
-    }
-
     /// Whether the token is bound to this DER (a request, or an SSH public key), or to none at all.
     #[must_use]
     pub fn confirms(&self, der: &[u8]) -> bool {
@@ -195,12 +189,12 @@ impl Claims {
     }
 }
 
-/// The SHA-256 of a whole token in hexadecimal: what the store remembers of a token that carries its own certificate.
+/// The SHA-256 of a text in hexadecimal: what the store remembers of the identifier of a token, which may be of any length.
 #[must_use]
-pub fn token_hash(compact: &str) -> String {
+pub fn token_hash(text: &str) -> String {
     use std::fmt::Write;
     let mut hash = String::with_capacity(64);
-    for octet in digest::digest(&digest::SHA256, compact.as_bytes()).as_ref() {
+    for octet in digest::digest(&digest::SHA256, text.as_bytes()).as_ref() {
         // Writing to a String does not fail.
         let _ = write!(hash, "{octet:02x}");
     }
