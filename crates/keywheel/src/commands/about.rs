@@ -63,19 +63,32 @@ pub(crate) fn version(setting: &Setting<'_>) -> Outcome {
 pub(crate) fn completion(flags: &CompletionFlags, setting: &Setting<'_>) -> Outcome {
     let mut script = Vec::new();
     clap_complete::generate(flags.shell, &mut arguments::definition(setting.program), setting.program, &mut script);
-    setting.voice.raw(&script)?;
+    if setting.voice.speaks_json() {
+        let shell = flags.shell.to_string();
+        setting.voice.json(&serde_json::json!({"shell": shell, "script": String::from_utf8_lossy(&script)}))?;
+    } else {
+        setting.voice.raw(&script)?;
+    }
     DONE
 }
 
 pub(crate) fn man(flags: &ManFlags, setting: &Setting<'_>) -> Outcome {
     let command = arguments::definition(setting.program);
     match &flags.output_dir {
-        None => setting.voice.raw(&page(&command, setting.program)?)?,
+        None => {
+            let page = page(&command, setting.program)?;
+            if setting.voice.speaks_json() {
+                let page = String::from_utf8_lossy(&page);
+                setting.voice.json(&serde_json::json!({"folder": null, "pages": 1, "page": page}))?;
+            } else {
+                setting.voice.raw(&page)?;
+            }
+        }
         Some(folder) => {
             std::fs::create_dir_all(folder).or_failed(|| format!("make the folder {}", folder.display()))?;
             let pages = write_pages(&command, setting.program.to_owned(), folder)?;
             setting.voice.done("Manual pages", format!("{pages} in {}", folder.display()));
-            setting.voice.json(&serde_json::json!({"folder": folder, "pages": pages}))?;
+            setting.voice.json(&serde_json::json!({"folder": folder, "pages": pages, "page": null}))?;
         }
     }
     DONE

@@ -61,7 +61,8 @@ pub(crate) fn run(flags: Flags, setting: &Setting<'_>) -> Outcome {
     }
     let config = Config::read(None, setting)?;
     // Between the lines for the person, only warnings.
-    ca::start_log_at("warn", LogFormat::Text);
+    let format = if setting.voice.speaks_json() { LogFormat::Json } else { LogFormat::Text };
+    ca::start_log_at("warn", format);
     let password_file = password_file(&home);
     let password = passwords::from_file(&password_file)?;
     wait_for(async {
@@ -194,7 +195,6 @@ fn tell(home: &Path, rotation: Option<&Rotation>, setting: &Setting<'_>) -> Outc
         password = quoted(&password_file(home)),
     ));
     voice.result(text)?;
-    let side = |summary: &CertificateSummary| json!({"fingerprint": summary.fingerprint, "key_fingerprint": summary.key_fingerprint, "serial": summary.serial});
     voice.json(&json!({
         "home": home,
         "ca_url": url,
@@ -203,8 +203,8 @@ fn tell(home: &Path, rotation: Option<&Rotation>, setting: &Setting<'_>) -> Outc
         "demo": rotation.map(|rotation| json!({
             "certificate": rotation.certificate,
             "key": rotation.key,
-            "first": side(&rotation.first),
-            "now": side(&rotation.second),
+            "old": ca::summary(&rotation.first),
+            "new": ca::summary(&rotation.second),
         })),
     }))
 }

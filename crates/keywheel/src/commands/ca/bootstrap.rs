@@ -60,7 +60,7 @@ pub(crate) fn run(flags: &Flags, setting: &Setting<'_>) -> Outcome {
         "ca_url": url,
         "fingerprint": options.fingerprint,
         "root": options.root,
-        "defaults": options.defaults,
+        "defaults_json": options.defaults,
     }))?;
     DONE
 }

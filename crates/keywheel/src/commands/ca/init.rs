@@ -109,10 +109,10 @@ pub(crate) fn run(flags: &Flags, setting: &Setting<'_>) -> Outcome {
     };
     let report = init(&options)?;
     setting.home.remember_context()?;
-    if let Some(generated) = generated {
+    if let Some(generated) = &generated {
         setting.voice.say(format!("Generated password (keep it, it is shown once): {}", generated.as_str()));
     }
-    tell(&report, setting)
+    tell(&report, generated.as_ref().map(|password| password.as_str()), setting)
 }
 
 /// Makes the home; the errors get their exit codes.
@@ -126,7 +126,7 @@ pub(crate) fn init(options: &InitOptions) -> Outcome<InitReport> {
     })
 }
 
-fn tell(report: &InitReport, setting: &Setting<'_>) -> Outcome {
+fn tell(report: &InitReport, generated: Option<&str>, setting: &Setting<'_>) -> Outcome {
     let voice = setting.voice;
     voice.done("Root certificate", report.root.display());
     voice.done("Root private key", report.root_key.display());
@@ -149,6 +149,7 @@ fn tell(report: &InitReport, setting: &Setting<'_>) -> Outcome {
         "intermediate_key": report.intermediate_key,
         "ca_json": report.ca_json,
         "defaults_json": report.defaults_json,
+        "password": generated,
         "ssh": report.ssh.as_ref().map(|(host, user)| json!({"host": host, "user": user})),
     }))?;
     DONE

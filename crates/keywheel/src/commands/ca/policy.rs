@@ -106,8 +106,7 @@ pub(crate) fn run(words: Words, setting: &Setting<'_>) -> Outcome {
     match words {
         AuthorityWords::View(flags) => {
             let config = Config::read(flags.ca_config.as_deref(), setting)?;
-            let policy = config.json.policy_object().cloned().map(Value::Object);
-            setting.voice.json_always(&policy.unwrap_or_else(|| json!({})))?;
+            setting.voice.json_always(&shown(&config))?;
             DONE
         }
         AuthorityWords::Remove(flags) => change(&flags, setting, |config| config.json.remove_policy()),
@@ -148,6 +147,11 @@ fn change(
     let mut config = Config::read(flags.ca_config.as_deref(), setting)?;
     change(&mut config).map_err(|error| Failure::of(Exit::Usage, error))?;
     config.write(setting)?;
-    setting.voice.json(&config.json.policy_object())?;
+    setting.voice.json(&shown(&config))?;
     DONE
+}
+
+/// The whole policy; an empty one where there is none.
+fn shown(config: &Config) -> Value {
+    config.json.policy_object().cloned().map_or_else(|| json!({}), Value::Object)
 }

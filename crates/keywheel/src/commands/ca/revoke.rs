@@ -79,7 +79,9 @@ pub(crate) fn run(flags: &Flags, setting: &Setting<'_>) -> Outcome {
             }
         };
         setting.voice.say(format!("Certificate with Serial Number {serial} has been revoked."));
-        setting.voice.json(&json!({"revoked": true, "serial": serial, "reason": reason.name()}))?;
+        setting
+            .voice
+            .json(&json!({"revoked": true, "serial": serial, "reason_code": reason.name(), "reason": flags.reason}))?;
         DONE
     })
 }

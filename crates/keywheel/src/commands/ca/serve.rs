@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use keywheel_engine::authority::{Authority, AuthorityOptions, OpenError};
 use keywheel_server::{Limits, Listeners, ServeError, Settings};
 use keywheel_store::StoreError;
+use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -80,6 +81,7 @@ pub(crate) struct ServePlan {
 /// A CA that serves.
 pub(crate) struct Serving {
     authority: Authority,
+    address: String,
     server: JoinHandle<Result<(), ServeError>>,
     shutdown: watch::Sender<bool>,
     pidfile: Option<PathBuf>,
@@ -87,7 +89,7 @@ pub(crate) struct Serving {
 
 pub(crate) fn run(flags: Flags, setting: &Setting<'_>) -> Outcome {
     let config = Config::read(flags.config.as_deref(), setting)?;
-    start_log(flags.log_format, &config);
+    start_log(flags.log_format, &config, setting);
     let plan = ServePlan {
         config,
         password: passwords::from_optional_file(flags.password_file.as_deref())?,
@@ -97,7 +99,9 @@ pub(crate) fn run(flags: Flags, setting: &Setting<'_>) -> Outcome {
         metrics_address: flags.metrics_address,
     };
     wait_for(async {
+        let config = plan.config.path.clone();
         let serving = serve(plan).await?;
+        setting.voice.json(&json!({"address": serving.address, "config": config}))?;
         serving.until_told_to_stop().await?;
         DONE
     })
@@ -125,10 +129,10 @@ pub(crate) async fn serve(plan: ServePlan) -> Outcome<Serving> {
     if let Some(path) = &plan.pidfile {
         files::replace(path, format!("{}\n", std::process::id()).as_bytes(), Secrecy::Public)?;
     }
-    tracing::info!(address, config = %plan.config.path.display(), "listening");
+    tracing::info!(address = address.as_str(), config = %plan.config.path.display(), "listening");
     // Not under systemd there is nobody to tell.
     let _unheard = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
-    Ok(Serving { authority, server, shutdown, pidfile: plan.pidfile })
+    Ok(Serving { authority, address, server, shutdown, pidfile: plan.pidfile })
 }
 
 impl Serving {
@@ -239,10 +243,12 @@ async fn bind(address: &str) -> Outcome<TcpListener> {
 }
 
 /// Starts the log on stderr. `KEYWHEEL_LOG` chooses what is in it, such as `debug` or `keywheel_server=trace`.
-fn start_log(flag: Option<LogFormat>, config: &Config) {
+fn start_log(flag: Option<LogFormat>, config: &Config, setting: &Setting<'_>) {
     let configured = config.json.settings().ok().and_then(|settings| settings.logger_format);
     let format = flag.unwrap_or(match configured.as_deref() {
         Some("json") => LogFormat::Json,
+        // Then everything on stderr is JSON.
+        _ if setting.voice.speaks_json() => LogFormat::Json,
         _ => LogFormat::Text,
     });
     start_log_at("info", format);

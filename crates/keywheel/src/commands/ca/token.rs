@@ -116,11 +116,11 @@ pub(crate) fn run(flags: &Flags, setting: &Setting<'_>) -> Outcome {
         Some(path) => {
             files::replace(path, token.as_bytes(), Secrecy::Private)?;
             setting.voice.done("Token", path.display());
-            setting.voice.json(&json!({"file": path}))?;
+            setting.voice.json(&json!({"token": null, "file": path}))?;
         }
         None => {
             setting.voice.result(&token)?;
-            setting.voice.json(&json!({"token": token}))?;
+            setting.voice.json(&json!({"token": token, "file": null}))?;
         }
     }
     DONE

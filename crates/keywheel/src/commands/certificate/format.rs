@@ -6,6 +6,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::source::{self, Found};
+use crate::commands::base64::{self, Alphabet};
 use crate::commands::files::{self, Secrecy};
 use crate::commands::{DONE, Setting};
 use crate::failure::Outcome;
@@ -43,11 +44,20 @@ pub(crate) fn run(flags: &Flags, setting: &Setting<'_>) -> Outcome {
         }
         (false, Found::Request(request)) => request.to_pem().into_bytes(),
     };
+    let format = if is_pem { "der" } else { "pem" };
     match &flags.out {
         Some(path) => {
             files::replace(path, &bytes, Secrecy::Private)?;
             setting.voice.say(format!("Your certificate has been saved in {}.", path.display()));
-            setting.voice.json(&json!({"file": path, "format": if is_pem { "der" } else { "pem" }}))?;
+            setting.voice.json(&json!({"format": format, "file": path, "content": null}))?;
+        }
+        None if setting.voice.speaks_json() => {
+            let content = if is_pem {
+                base64::encode(&bytes, Alphabet::Standard)
+            } else {
+                String::from_utf8_lossy(&bytes).into_owned()
+            };
+            setting.voice.json(&json!({"format": format, "file": null, "content": content}))?;
         }
         None => setting.voice.raw(&bytes)?,
     }

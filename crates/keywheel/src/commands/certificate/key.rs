@@ -49,11 +49,11 @@ pub(crate) fn run(flags: &Flags, setting: &Setting<'_>) -> Outcome {
         Some(path) => {
             files::replace(path, pem.as_bytes(), Secrecy::Public)?;
             setting.voice.say(format!("The public key has been saved in {}.", path.display()));
-            setting.voice.json(&json!({"file": path}))?;
+            setting.voice.json(&json!({"public_key": null, "file": path}))?;
         }
         None => {
             setting.voice.result(pem.trim_end())?;
-            setting.voice.json(&json!({"public_key": pem.as_str()}))?;
+            setting.voice.json(&json!({"public_key": pem.as_str(), "file": null}))?;
         }
     }
     DONE

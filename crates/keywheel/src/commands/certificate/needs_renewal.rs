@@ -57,8 +57,8 @@ pub(crate) fn run(flags: &Flags, setting: &Setting<'_>) -> Outcome {
         Err(failure) => {
             let is_file = flags.file.as_os_str() != "-" && !flags.file.to_string_lossy().contains("://");
             let missing = is_file && !flags.file.exists();
-            setting.voice.fail(&failure);
-            Ok(if missing { Exit::Own(2) } else { OTHER })
+            let exit = if missing { Exit::Own(2) } else { OTHER };
+            Ok(setting.voice.fail(&failure.exit_with(exit)))
         }
     }
 }
