@@ -40,8 +40,9 @@ pub(crate) struct Cli {
 /// What the help of the program itself ends with.
 fn footer() -> String {
     format!(
-        "Every flag can also be given as environment variable STEP_<FLAG> (STEP_CA_URL, STEP_ROOT, STEP_FORCE, ...)
-or as a key of config/defaults.json; the command line comes first, then the environment, then the file.
+        "Every flag can also be given as environment variable STEP_<FLAG> (STEP_CA_URL, STEP_FORCE, ...)
+or as a key of config/defaults.json. The command line comes first, then the environment, then the
+file.
 
 {}
 

@@ -124,7 +124,8 @@ fn plain(error: &clap::Error) -> Failure {
 fn text(error: &clap::Error, kind: ContextKind) -> Option<String> {
     match error.get(kind)? {
         ContextValue::String(text) => Some(text.clone()),
-        ContextValue::Strings(texts) => texts.first().cloned(),
+        // Suggestions come with the best one last.
+        ContextValue::Strings(texts) => texts.last().cloned(),
         _ => None,
     }
 }

@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use keywheel_core::revocation::ReasonCode;
 use keywheel_core::serial::Serial;
+use keywheel_engine::home::kept;
 use keywheel_store::{OpenMode, Revocation, Store, StoreError};
 use keywheel_wire::pem;
 use keywheel_wire::step::ca_json::CaJson;
@@ -201,7 +202,7 @@ fn import(flags: &ImportFlags, setting: &Setting<'_>) -> Outcome {
             store.raise_crl_number(number).await.map_err(failed)?;
         }
         store.close().await;
-        setting.voice.result(format!("{total} revocations were read, {new} were new; {} has them all", shown(&url)))?;
+        setting.voice.result(format!("revocations: {total} read, {new} of them new; {} has them all", shown(&url)))?;
         setting.voice.json(&json!({"database": shown(&url), "read": total, "new": new, "crl_number": number}))?;
         DONE
     })
@@ -258,6 +259,8 @@ impl DatabaseFlags {
         let path = self.ca_config.clone().unwrap_or_else(|| setting.home.ca_json());
         let doing = || format!("read the CA configuration {}", path.display());
         let text = std::fs::read_to_string(&path).or_usage(doing)?;
+        // Another program may have dropped our own settings; a change that is written brings them back.
+        let text = kept::restored(&path, &text).unwrap_or(text);
         CaJson::parse(&text).or_usage(doing)
     }
 

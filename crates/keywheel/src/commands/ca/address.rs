@@ -48,7 +48,12 @@ impl AddressFlags {
     pub(crate) fn url(&self, command: &str, setting: &Setting<'_>) -> Outcome<String> {
         match self.ca_url.as_deref().map(str::trim).filter(|url| !url.is_empty()) {
             Some(url) => normalise(url),
-            None => Err(Failure::usage(format!("'{} {command}' requires the '--ca-url' flag", setting.program))),
+            None => Err(Failure::usage(format!("'{} {command}' requires the '--ca-url' flag", setting.program)).hint(
+                format!(
+                    "trust a CA once, and no command needs it: {} ca bootstrap --ca-url <URI> --fingerprint <fingerprint>",
+                    setting.program
+                ),
+            )),
         }
     }
 }

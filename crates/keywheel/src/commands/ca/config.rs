@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use keywheel_engine::home::kept;
 use keywheel_wire::step::ca_json::CaJson;
 use keywheel_wire::x509::certificate::Certificate;
 
@@ -23,7 +24,15 @@ impl Config {
     pub(crate) fn read(flag: Option<&Path>, setting: &Setting<'_>) -> Outcome<Self> {
         let path = flag.map_or_else(|| setting.home.ca_json(), Path::to_owned);
         let doing = || format!("read the CA configuration {}", path.display());
-        let text = std::fs::read_to_string(&path).or_usage(doing)?;
+        let text = std::fs::read_to_string(&path).or_usage(doing).map_err(|failure| {
+            if path.exists() {
+                return failure;
+            }
+            failure
+                .hint(format!("make a CA with '{program} ca init', or try '{program} up'", program = setting.program))
+        })?;
+        // Another program may have dropped our own settings; a change that is written brings them back.
+        let text = kept::restored(&path, &text).unwrap_or(text);
         let json = CaJson::parse(&text).or_usage(doing)?;
         Ok(Self { path, json })
     }
