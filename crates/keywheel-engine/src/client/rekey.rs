@@ -389,8 +389,8 @@ impl Held {
                 );
                 *hint = Some(hint.take().map_or_else(|| kept.clone(), |hint| format!("{hint}; {kept}")));
             }
-            // The authority has judged this key and will judge it the same again: the next run makes another.
-            Err(ClientError::Refused { .. } | ClientError::Usage(_)) if !resumed => {
+            // The authority has judged this key and will judge it the same again, or never saw it: the next run makes another.
+            Err(ClientError::Refused { .. } | ClientError::Usage(_) | ClientError::Untrusted(_)) if !resumed => {
                 if let Err(error) = self.pair.withdraw(&request.pending) {
                     tracing::warn!(%error, "the refused request could not be removed");
                 }
