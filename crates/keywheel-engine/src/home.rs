@@ -2,6 +2,7 @@
 
 mod ceremony;
 mod content;
+pub mod kept;
 mod layout;
 
 use std::path::{Path, PathBuf};

@@ -19,6 +19,7 @@ use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 use super::OpenError;
+use crate::home::kept;
 
 /// Everything that is read from `ca.json` and the files that it names.
 pub(super) struct Settings {
@@ -69,6 +70,16 @@ impl Settings {
     /// Reads `ca.json` and all that it names. Blocking: an encrypted key takes time.
     pub(super) fn read(path: &Path, password: Option<&Zeroizing<Vec<u8>>>) -> Result<Self, OpenError> {
         let text = String::from_utf8(read(path)?).map_err(|_| wrong(path, "it is not text in UTF-8"))?;
+        let text = match kept::restored(path, &text) {
+            Some(restored) => {
+                tracing::warn!(
+                    "ca.json has lost its 'keywheel' settings, as when the reference's step changes it: those kept in \
+                     keywheel.json beside it are used; any 'keywheel ca provisioner' or 'policy' change writes them back"
+                );
+                restored
+            }
+            None => text,
+        };
         let document = CaJson::parse(&text).map_err(|error| wrong(path, error))?;
         document.validate().map_err(|error| wrong(path, error))?;
         let config = document.settings().map_err(|error| wrong(path, error))?;
@@ -102,6 +113,7 @@ impl Settings {
                 provisioners.push(Arc::new(entry));
             }
         }
+        kept::keep(path, &text);
         let blocklist = blocklist(path, config.keywheel.other.get("keyBlocklist"))?;
         let own_crl = config.keywheel.other.get("crl").and_then(Value::as_bool).unwrap_or_default();
         Ok(Self {
