@@ -189,7 +189,8 @@ impl Authority {
             settings: RwLock::new(Arc::new(settings)),
             generation: watch::Sender::new(0),
             list_wanted: Notify::new(),
-            list_due: AtomicBool::new(false),
+            // The issuing key may be another one than when the stored list was signed.
+            list_due: AtomicBool::new(true),
             making_list: tokio::sync::Mutex::new(()),
             seen: Mutex::new(HashSet::new()),
         };
@@ -211,6 +212,8 @@ impl Authority {
         .map_err(|error| OpenError::Store(Box::new(error)))??;
         *self.inner.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
         self.inner.generation.send_modify(|generation| *generation += 1);
+        // Another issuing key may sign from now on, or the list name another place of its own.
+        self.want_list();
         tracing::info!("the configuration was read again");
         Ok(())
     }

@@ -13,6 +13,7 @@ use keywheel_store::{Revocation, TokenUse};
 use keywheel_wire::private_key::KeyKind;
 use keywheel_wire::signer::Signer;
 use keywheel_wire::step::token::{self, Contents, confirmation, token_hash};
+use keywheel_wire::x509::certificate::Certificate;
 use keywheel_wire::x509::crl::Crl;
 use keywheel_wire::x509::facts::public_key_facts;
 use serde_json::{Value, json};
@@ -210,6 +211,13 @@ async fn an_answer_of_an_issuer_that_was_replaced_is_not_given_with_a_chain_that
         }
     });
     ca.authority.reload().await.unwrap();
+    let issuer = Certificate::from_der(&next.authority.intermediates()[0]).unwrap();
+    let from = &ca;
+    eventually("the new issuer signs the list", async || {
+        let list = from.authority.crl(Timestamp::now()).await.unwrap();
+        Crl::from_der(&list.der).unwrap().verify_signed_by(issuer.spki()).is_ok()
+    })
+    .await;
     let rekey = |key: &FileKey| ca.authority.rekey(Caller::Tls(old.chain.clone()), csr_der(key, ""), Timestamp::now());
     let refused = rekey(&key).await.unwrap_err();
     assert!(matches!(&refused, AuthorityError::Forbidden(told) if told.contains("make a new key")), "{refused}");
