@@ -6,14 +6,16 @@ use crate::bench::{Bench, belong_together, pair};
 fn interrupted(bench: &Bench, line: &str, question: &str) -> String {
     let place = bench.place();
     place.write("line", format!("{line}; echo \"code $?\"; stty -a\n"));
+    // What a shell starts in the background would pass SIGINT over.
     let script = format!(
         "rm -f keys; mkfifo keys
-        script -qec 'bash line' /dev/null <keys >screen &
+        env --default-signal=INT script -qec 'bash line' /dev/null <keys >screen &
         exec 3>keys
         for i in $(seq 200); do grep -q '{question}' screen && break; sleep 0.05; done
         sleep 0.3; printf '\\003' >&3; wait $!"
     );
-    place.run("bash", &["-c", &script]);
+    let done = place.run("bash", &["-c", &script]);
+    assert_ne!(done.code, 124, "it did not end: {}", place.read("screen"));
     place.read("screen")
 }
 
