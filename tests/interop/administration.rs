@@ -590,3 +590,34 @@ fn a_home_is_chosen_by_flag_variable_and_context() {
     let version = place.keywheel(&["version"]).ok().stdout;
     assert!(version.starts_with("keywheel "), "{version}");
 }
+
+#[test]
+fn a_ca_json_that_the_real_step_rewrote_keeps_our_settings() {
+    let Some(step) = peer::step() else { return };
+    let mut ca = Ca::start();
+    let (certificate, key) = ca.certificate("svc.local");
+    ca.place.keywheel(&["ca", "revoke", "--cert", &certificate, "--key", &key]).ok();
+    let add = ["ca", "provisioner", "add", "by-step", "--create", "--password-file", "password"];
+    ca.place.run(&step, &[&add[..], &["--ca-config", "step/config/ca.json"]].concat()).ok();
+    let own = |ca: &Ca| {
+        let config: Value = serde_json::from_str(&ca.place.read("step/config/ca.json")).expect("it is JSON");
+        config.get("keywheel").cloned()
+    };
+    assert_eq!(own(&ca), None, "step keeps what it does not know: this test is not needed any more");
+    // Both a reload and a new start find the settings again: the database, the list of the revoked, the rule for rekeys.
+    reload(&mut ca);
+    ask(&ca, &step, "new.local", &["--provisioner", "by-step"]).ok();
+    ca.restart(&[]);
+    let url = format!("{}/crl", ca.url());
+    ca.place.run("curl", &["-fsS", "--cacert", "step/certs/root_ca.crt", "-o", "list", &url]).ok();
+    ca.place.keywheel(&["ca", "renew", "--force", &certificate, &key]).fails(3, "refused");
+    ask(&ca, &step, "two.local", &["--provisioner", "admin"]).ok();
+    ca.place.write("old.crt", ca.place.read("x.crt"));
+    ca.place.write("old.key", ca.place.read("x.key"));
+    ca.place.keywheel(&["ca", "rekey", "--force", "x.crt", "x.key"]).ok();
+    // The client has shown the successor to the CA, so the old one is superseded.
+    ca.place.keywheel(&["ca", "renew", "--force", "old.crt", "old.key"]).fails(3, "refused");
+    // A change of ours writes them back.
+    ca.place.keywheel(&["ca", "provisioner", "update", "by-step", "--x509-max-dur", "48h"]).ok();
+    assert!(own(&ca).is_some_and(|own| own["database"].is_string()));
+}
