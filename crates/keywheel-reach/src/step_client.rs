@@ -335,10 +335,7 @@ fn tls_fault<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rus
 }
 
 fn refused_by(alert: AlertDescription) -> CallError {
-    CallError::ClientCertificate {
-        alert: format!("{alert:?}"),
-        expired: alert == AlertDescription::CertificateExpired,
-    }
+    CallError::ClientCertificate { alert: format!("{alert:?}"), expired: alert == AlertDescription::CertificateExpired }
 }
 
 fn is_about_our_certificate(alert: AlertDescription) -> bool {

@@ -9,9 +9,9 @@ pub mod extension;
 pub mod facts;
 pub mod inspect;
 pub mod name;
+pub mod oid;
 #[cfg(test)]
 mod openssl;
-pub mod oid;
 pub mod request;
 pub mod tbs;
 pub(crate) mod time;

@@ -64,7 +64,10 @@ fn sizes_are_limited_on_both_sides() {
     assert_eq!(bits(2047), Err(WeakKey::TooShort { bits: 2047 }));
     assert_eq!(bits(8193), Err(WeakKey::TooLong { bits: 8193 }));
     assert!(matches!(bits(1_000_001), Err(WeakKey::TooLong { .. })));
-    assert_eq!(check(&PublicKeyFacts::Rsa { modulus: vec![], exponent: vec![1, 0, 1] }), Err(WeakKey::TooShort { bits: 0 }));
+    assert_eq!(
+        check(&PublicKeyFacts::Rsa { modulus: vec![], exponent: vec![1, 0, 1] }),
+        Err(WeakKey::TooShort { bits: 0 })
+    );
 }
 
 #[test]
