@@ -27,7 +27,7 @@ fn in_another_time(place: &Place, library: &str, off: &str) -> Command {
     command
         .env("LD_PRELOAD", library)
         .env("FAKETIME_TIMESTAMP_FILE", place.file("clock"))
-        .env("FAKETIME_NO_CACHE", "1")
+        .env("FAKETIME_CACHE_DURATION", "1")
         .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
     command
 }
