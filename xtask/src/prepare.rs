@@ -14,6 +14,7 @@ const DEBIAN: &[(&str, &str)] = &[
     ("/usr/bin/curl", "curl"),
     ("/usr/bin/python3", "python3-venv"),
     ("/usr/bin/strace", "strace"),
+    ("/usr/bin/faketime", "faketime"),
     ("/usr/bin/mandoc", "mandoc"),
     ("/usr/sbin/nginx", "nginx-light"),
     ("/usr/lib/postgresql/15/bin/postgres", "postgresql-15"),
