@@ -64,7 +64,7 @@ pub(crate) enum Words {
 pub(crate) use config::Config;
 pub(crate) use init::init;
 pub(crate) use report::summary;
-pub(crate) use serve::{LogFormat, ServePlan, serve, start_log_at};
+pub(crate) use serve::{LogFormat, ServePlan, Signals, serve, start_log_at};
 
 pub(crate) fn run(words: Words, setting: &Setting<'_>) -> Outcome {
     match words {

@@ -78,8 +78,9 @@ pub(crate) fn run(flags: Flags, setting: &Setting<'_>) -> Outcome {
         // A first use that was cut off shows its rotation the next time.
         let shown_before = home.join("demo").join("demo.crt").exists();
         let rotation = if shown_before { None } else { Some(demo(&home, password, setting).await?) };
+        let signals = ca::Signals::listen()?;
         tell(&home, rotation.as_ref(), setting)?;
-        serving.until_told_to_stop().await?;
+        serving.until_told_to_stop(signals).await?;
         DONE
     })
 }
@@ -195,7 +196,11 @@ fn tell(home: &Path, rotation: Option<&Rotation>, setting: &Setting<'_>) -> Outc
         password = quoted(&password_file(home)),
     ));
     voice.result(text)?;
-    voice.json(&json!({
+    if !voice.speaks_json() {
+        return Ok(());
+    }
+    // On one line: who reads it does not wait for an end.
+    voice.json_line(&json!({
         "home": home,
         "ca_url": url,
         "fingerprint": fingerprint,

@@ -9,7 +9,7 @@ use keywheel_server::{Limits, Listeners, ServeError, Settings};
 use keywheel_store::StoreError;
 use serde_json::json;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
@@ -101,8 +101,11 @@ pub(crate) fn run(flags: Flags, setting: &Setting<'_>) -> Outcome {
     wait_for(async {
         let config = plan.config.path.clone();
         let serving = serve(plan).await?;
-        setting.voice.json(&json!({"address": serving.address, "config": config}))?;
-        serving.until_told_to_stop().await?;
+        let signals = Signals::listen()?;
+        if setting.voice.speaks_json() {
+            setting.voice.json_line(&json!({"address": serving.address, "config": config}))?;
+        }
+        serving.until_told_to_stop(signals).await?;
         DONE
     })
 }
@@ -135,13 +138,29 @@ pub(crate) async fn serve(plan: ServePlan) -> Outcome<Serving> {
     Ok(Serving { authority, address, server, shutdown, pidfile: plan.pidfile })
 }
 
+/// The signals that a server obeys.
+pub(crate) struct Signals {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// From now on they wait to be obeyed. To be called before the result is told: who reads it may send one at once.
+    pub(crate) fn listen() -> Outcome<Self> {
+        let listen = |kind| signal(kind).or_failed(|| "listen for signals".into());
+        Ok(Self {
+            hangup: listen(SignalKind::hangup())?,
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+        })
+    }
+}
+
 impl Serving {
     /// SIGHUP reads the configuration again; SIGTERM and SIGINT finish what is in flight, a second one does not wait.
-    pub(crate) async fn until_told_to_stop(mut self) -> Outcome<()> {
-        let listen = |kind| signal(kind).or_failed(|| "listen for signals".into());
-        let mut hangup = listen(SignalKind::hangup())?;
-        let mut terminate = listen(SignalKind::terminate())?;
-        let mut interrupt = listen(SignalKind::interrupt())?;
+    pub(crate) async fn until_told_to_stop(mut self, signals: Signals) -> Outcome<()> {
+        let Signals { mut hangup, mut terminate, mut interrupt } = signals;
         let ended = loop {
             tokio::select! {
                 _ = hangup.recv() => self.reload().await,
