@@ -30,12 +30,21 @@ pub fn step_ca() -> Option<PathBuf> {
 
 /// The Python of the environment that `cargo xtask prepare` makes for pkilint.
 pub fn pkilint(program: &str) -> Option<PathBuf> {
-    found(program, Some(crate::place::repository().join("target/pkilint/bin").join(program)))
+    python_peer("pkilint", program)
 }
 
 /// badkeys, in the environment that `cargo xtask prepare` makes for it.
 pub fn badkeys() -> Option<PathBuf> {
-    found("badkeys", Some(crate::place::repository().join("target/badkeys/bin/badkeys")))
+    python_peer("badkeys", "badkeys")
+}
+
+/// check-jsonschema, in the environment that `cargo xtask prepare` makes for it.
+pub fn check_jsonschema() -> Option<PathBuf> {
+    python_peer("check-jsonschema", "check-jsonschema")
+}
+
+fn python_peer(package: &str, program: &str) -> Option<PathBuf> {
+    found(program, Some(crate::place::repository().join("target").join(package).join("bin").join(program)))
 }
 
 fn go_peer(name: &str) -> Option<PathBuf> {

@@ -24,6 +24,8 @@ const CARGO_DENY: &str = "0.20.2";
 const PKILINT: &str = "0.13.3";
 /// Looks keys up in lists of known ones, as our CA does.
 const BADKEYS: &str = "0.0.21";
+/// Judges what is said in JSON by the published schemas.
+const CHECK_JSONSCHEMA: &str = "0.39.0";
 /// The reference's client and CA: test peers, by name and version.
 const STEP: &str = "github.com/smallstep/cli/cmd/step@v0.30.6";
 const STEP_CA: &str = "github.com/smallstep/certificates/cmd/step-ca@v0.30.2";
@@ -36,7 +38,8 @@ pub fn prepare() -> Result<()> {
     go_peer("step", STEP)?;
     go_peer("step-ca", STEP_CA)?;
     python_peer("pkilint", PKILINT)?;
-    python_peer("badkeys", BADKEYS)
+    python_peer("badkeys", BADKEYS)?;
+    python_peer("check-jsonschema", CHECK_JSONSCHEMA)
 }
 
 fn debian_packages() -> Result<()> {
