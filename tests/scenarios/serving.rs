@@ -171,3 +171,30 @@ fn the_log_names_each_request_by_its_id_and_holds_no_token_and_no_key() {
         serde_json::from_str::<serde_json::Value>(line).unwrap_or_else(|error| panic!("{error}: {line}"));
     }
 }
+
+#[test]
+fn tls_1_2_and_1_3_are_spoken_with_the_cipher_suites_of_the_configuration_and_nothing_older() {
+    let mut lab = Lab::start();
+    let connects = |lab: &Lab, flags: &[&str]| {
+        let address = format!("localhost:{}", lab.ca.port);
+        let words =
+            [&["s_client", "-brief", "-connect", &address, "-CAfile", "step/certs/root_ca.crt"], flags].concat();
+        lab.ca.place.run("openssl", &words).code == 0
+    };
+    assert!(connects(&lab, &["-tls1_3"]));
+    assert!(connects(&lab, &["-tls1_2"]));
+    assert!(!connects(&lab, &["-tls1_1", "-cipher", "ALL:@SECLEVEL=0"]));
+    // The reference's defaults name this one, but not the longer key.
+    assert!(connects(&lab, &["-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-GCM-SHA256"]));
+    assert!(!connects(&lab, &["-tls1_2", "-cipher", "ECDHE-ECDSA-AES256-GCM-SHA384"]));
+    let text = lab.ca.place.read("step/config/ca.json");
+    let text = text.replace("TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256", "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384");
+    lab.ca.place.write("step/config/ca.json", text);
+    lab.reload();
+    let until = Instant::now() + Duration::from_secs(20);
+    while !connects(&lab, &["-tls1_2", "-cipher", "ECDHE-ECDSA-AES256-GCM-SHA384"]) {
+        assert!(Instant::now() < until, "the reload did not change the cipher suites");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert!(!connects(&lab, &["-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-GCM-SHA256"]));
+}

@@ -92,7 +92,7 @@ fn config(
     authority: &Authority,
     identity: &ServerIdentity,
 ) -> Result<ServerConfig, Box<dyn std::error::Error + Send + Sync>> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let provider = Arc::new(provider(authority));
     let verifier = ClientVerifier::new(authority, &provider)?;
     let chain = identity.chain.iter().map(|der| CertificateDer::from(der.clone())).collect();
     let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(identity.key.pkcs8_der().to_vec()));
@@ -104,6 +104,17 @@ fn config(
     config.send_tls13_tickets = 1;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
+}
+
+/// The cryptography of TLS, with those cipher suites of TLS 1.2 that `cipherSuites` names; those of TLS 1.3 are not chosen, as in
+/// the reference.
+fn provider(authority: &Authority) -> CryptoProvider {
+    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+    let named = authority.tls_options().cipher_suites;
+    provider.cipher_suites.retain(|suite| {
+        suite.tls13().is_some() || suite.suite().as_str().is_some_and(|name| named.iter().any(|wanted| wanted == name))
+    });
+    provider
 }
 
 /// The protocol versions between `minVersion` and `maxVersion`, never below TLS 1.2.
