@@ -45,7 +45,6 @@ const OWNED: &[(&str, &[&str])] = &[
     ("metrics", &["keywheel-server"]),
     ("metrics-exporter-prometheus", &["keywheel-server"]),
     ("num-bigint", &["keywheel-core"]),
-    ("pem-rfc7468", &["keywheel-wire"]),
     ("pkcs1", &["keywheel-wire"]),
     ("pkcs8", &["keywheel-wire"]),
     ("reqwest", &["keywheel-reach"]),
@@ -53,7 +52,6 @@ const OWNED: &[(&str, &[&str])] = &[
     ("sec1", &["keywheel-wire"]),
     ("shlex", &["keywheel-reach"]),
     ("sqlx", &["keywheel-store"]),
-    ("ssh-key", &["keywheel-wire"]),
     ("tower", &["keywheel-server"]),
 ];
 
