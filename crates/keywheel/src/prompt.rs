@@ -64,7 +64,7 @@ pub(crate) fn text(question: &str, flag: &str, default: Option<&str>) -> Outcome
 }
 
 /// A password, not shown, or the error that names the flag. It may be empty where `empty_means` says what that means.
-pub(crate) fn password(question: &str, flag: &str, empty_means: Option<&str>) -> Outcome<Zeroizing<String>> {
+pub(crate) fn password(question: &str, flag: &str, empty_means: Option<&str>) -> Outcome<Zeroizing<Vec<u8>>> {
     need_somebody(flag)?;
     let shown = empty_means.map(|meaning| format!(" [leave empty {meaning}]")).unwrap_or_default();
     loop {
@@ -114,7 +114,7 @@ fn line(question: &str) -> Outcome<String> {
 ///
 /// The terminal sends no signals meanwhile: Ctrl-C would end the program and leave a terminal that shows nothing more. It
 /// ends the line instead, and then the program, in order.
-fn hidden_line(question: &str) -> Outcome<Zeroizing<String>> {
+fn hidden_line(question: &str) -> Outcome<Zeroizing<Vec<u8>>> {
     use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, tcgetattr, tcsetattr};
     const INTERRUPT: u8 = 3;
     let doing = || "read the password".to_owned();
@@ -141,8 +141,8 @@ fn hidden_line(question: &str) -> Outcome<Zeroizing<String>> {
     while matches!(typed.last(), Some(b'\n' | b'\r')) {
         typed.pop();
     }
-    let text = std::str::from_utf8(&typed).or_usage(doing)?;
-    Ok(Zeroizing::new(text.to_owned()))
+    std::str::from_utf8(&typed).or_usage(doing)?;
+    Ok(typed)
 }
 
 /// Writing to `/dev/stdout` and the like overwrites nothing.

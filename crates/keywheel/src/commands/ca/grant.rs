@@ -7,7 +7,6 @@ use keywheel_engine::client::certificate::Authorization;
 use keywheel_engine::client::error::ClientError;
 use keywheel_engine::client::token::Provisioning;
 use serde_json::{Map, Value};
-use zeroize::Zeroizing;
 
 use crate::failure::{Classed, Failure, Outcome};
 use crate::{passwords, prompt};
@@ -107,8 +106,7 @@ pub(crate) fn answer(error: ClientError, provisioning: &mut Provisioning) -> Out
     match &error {
         ClientError::ProvisionerPasswordRequired { name } if provisioning.password.is_none() => {
             let question = format!("Please enter the password to decrypt the key of provisioner '{name}'");
-            let password = prompt::password(&question, "--provisioner-password-file", None)?;
-            provisioning.password = Some(Zeroizing::new(password.as_bytes().to_vec()));
+            provisioning.password = Some(prompt::password(&question, "--provisioner-password-file", None)?);
             Ok(())
         }
         ClientError::Provisioner { names, .. } if provisioning.name.is_none() && names.len() > 1 => {

@@ -184,7 +184,7 @@ fn password(flags: &Flags) -> Outcome<(Password, Option<Zeroizing<String>>)> {
     let question = "Choose a password for your CA keys and first provisioner";
     let answer = prompt::password(question, "--password-file", Some("and one is generated"))?;
     if !answer.is_empty() {
-        return Ok((Zeroizing::new(answer.as_bytes().to_vec()), None));
+        return Ok((answer, None));
     }
     let generated = passwords::random()?;
     Ok((Zeroizing::new(generated.as_bytes().to_vec()), Some(generated)))

@@ -79,8 +79,7 @@ async fn open(config: Config, password: Option<Zeroizing<Vec<u8>>>) -> Outcome<L
             Ok(authority) => return Ok(LocalAuthority::from_authority(authority)),
             Err(OpenError::PasswordRequired { path }) if password.is_none() && prompt::somebody_is_there() => {
                 let question = format!("Please enter the password to decrypt {}", path.display());
-                let answer = prompt::password(&question, "--password-file", None)?;
-                password = Some(Zeroizing::new(answer.as_bytes().to_vec()));
+                password = Some(prompt::password(&question, "--password-file", None)?);
             }
             Err(error) => return Err(Failure::of(open_exit(&error), error).context("open the CA for --offline")),
         }

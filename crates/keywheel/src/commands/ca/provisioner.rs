@@ -331,8 +331,7 @@ impl KeySourceFlags {
             Some(path) => passwords::from_file(path),
             None => {
                 let question = "Please enter a password to encrypt the provisioner's key";
-                let answer = prompt::password(question, "--password-file", None)?;
-                Ok(Zeroizing::new(answer.as_bytes().to_vec()))
+                prompt::password(question, "--password-file", None)
             }
         }
     }

@@ -9,7 +9,6 @@ use keywheel_engine::client::error::ClientError;
 use keywheel_engine::client::key_choice::KeyChoice;
 use keywheel_engine::client::rekey::{self, RekeyOptions, RekeyPlan};
 use serde_json::json;
-use zeroize::Zeroizing;
 
 use super::address::AddressFlags;
 use super::afterwards::{Afterwards, AfterwardsFlags};
@@ -181,8 +180,7 @@ async fn checked(options: &mut RekeyOptions) -> Outcome<RekeyPlan> {
             Ok(plan) => return Ok(plan),
             Err(ClientError::PasswordRequired { file }) if prompt::somebody_is_there() => {
                 let question = format!("Please enter the password of {}", file.display());
-                let answer = prompt::password(&question, "--password-file", None)?;
-                options.password = Some(Zeroizing::new(answer.as_bytes().to_vec()));
+                options.password = Some(prompt::password(&question, "--password-file", None)?);
             }
             Err(error) => return Err(error.into()),
         }

@@ -7,7 +7,6 @@ use jiff::Timestamp;
 use keywheel_engine::client::daemon::{self, DaemonOptions, Job};
 use keywheel_engine::client::error::ClientError;
 use keywheel_engine::client::renew::{self, RenewOptions, RenewPlan};
-use zeroize::Zeroizing;
 
 use super::address::AddressFlags;
 use super::afterwards::AfterwardsFlags;
@@ -114,8 +113,7 @@ async fn checked(options: &mut RenewOptions) -> Outcome<RenewPlan> {
             Ok(plan) => return Ok(plan),
             Err(ClientError::PasswordRequired { file }) if prompt::somebody_is_there() => {
                 let question = format!("Please enter the password of {}", file.display());
-                let answer = prompt::password(&question, "--password-file", None)?;
-                options.password = Some(Zeroizing::new(answer.as_bytes().to_vec()));
+                options.password = Some(prompt::password(&question, "--password-file", None)?);
             }
             Err(error) => return Err(error.into()),
         }

@@ -222,8 +222,7 @@ async fn open(plan: &ServePlan) -> Outcome<Authority> {
             Ok(authority) => return Ok(authority),
             Err(OpenError::PasswordRequired { path }) if password.is_none() && prompt::somebody_is_there() => {
                 let question = format!("Please enter the password to decrypt {}", path.display());
-                let answer = prompt::password(&question, "--password-file", None)?;
-                password = Some(Zeroizing::new(answer.as_bytes().to_vec()));
+                password = Some(prompt::password(&question, "--password-file", None)?);
             }
             Err(error) => return Err(Failure::of(open_exit(&error), error)),
         }
