@@ -6,7 +6,6 @@ use clap::Args;
 use jiff::Timestamp;
 use keywheel_engine::client::daemon::{self, DaemonOptions, Job};
 use keywheel_engine::client::error::ClientError;
-use keywheel_engine::client::key_choice::KeyChoice;
 use keywheel_engine::client::rekey::{self, RekeyOptions, RekeyPlan};
 use serde_json::json;
 
@@ -150,7 +149,6 @@ async fn options(flags: &Flags, afterwards: &Afterwards, setting: &Setting<'_>) 
         setting,
     )
     .await?;
-    let text = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
     let mut hook = afterwards.hook.clone();
     hook.output_to_stderr = setting.voice.speaks_json();
     Ok(RekeyOptions {
@@ -159,11 +157,7 @@ async fn options(flags: &Flags, afterwards: &Afterwards, setting: &Setting<'_>) 
         out_certificate: flags.out_cert.clone(),
         out_key: flags.out_key.clone(),
         private_key: flags.private_key.clone(),
-        key_choice: KeyChoice {
-            kty: text(&flags.new_key.kty),
-            curve: text(&flags.new_key.curve),
-            size: flags.new_key.size.filter(|size| *size != 0),
-        },
+        key_choice: flags.new_key.choice(),
         password,
         expires_in: afterwards.expires_in,
         certifier,
