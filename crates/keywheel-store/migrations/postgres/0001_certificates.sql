@@ -34,6 +34,8 @@ CREATE TABLE rekeys (
     recorded_at BIGINT NOT NULL,
     PRIMARY KEY (old_serial, new_key)
 );
+-- The newest successor of one certificate is found without reading the others.
+CREATE INDEX rekeys_by_time ON rekeys (old_serial, recorded_at DESC, new_serial);
 
 CREATE TABLE revocations (
     serial      BYTEA   NOT NULL PRIMARY KEY,
