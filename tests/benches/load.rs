@@ -106,24 +106,55 @@ async fn connect(load: &Load) -> Result<TlsStream<TcpStream>, Failure> {
 async fn answer(stream: &mut TlsStream<TcpStream>) -> Result<Vec<u8>, Failure> {
     let mut read = Vec::with_capacity(4096);
     let (head, length) = loop {
-        if stream.read_buf(&mut read).await? == 0 {
-            return Err("the server closed the connection in the middle of an answer".into());
-        }
+        more(stream, &mut read).await?;
         if let Some(end) = read.windows(4).position(|window| window == b"\r\n\r\n") {
             let head = String::from_utf8_lossy(&read[..end]).to_ascii_lowercase();
             if !head.starts_with("http/1.1 201") {
                 return Err(format!("not issued: {}", String::from_utf8_lossy(&read)).into());
             }
             let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
-            break (end + 4, length.ok_or("the answer has no length")?.trim().parse::<usize>()?);
+            match length {
+                Some(length) => break (end + 4, length.trim().parse::<usize>()?),
+                None if head.contains("transfer-encoding: chunked") => {
+                    return chunks(stream, read.split_off(end + 4)).await;
+                }
+                None => return Err("the answer has no length".into()),
+            }
         }
     };
     while read.len() < head + length {
-        if stream.read_buf(&mut read).await? == 0 {
-            return Err("the server closed the connection in the middle of an answer".into());
-        }
+        more(stream, &mut read).await?;
     }
     Ok(read.split_off(head))
+}
+
+/// Reads a body in chunks (RFC 9112, 7.1), without trailers.
+async fn chunks(stream: &mut TlsStream<TcpStream>, mut read: Vec<u8>) -> Result<Vec<u8>, Failure> {
+    let mut body = Vec::with_capacity(read.len());
+    loop {
+        let line = loop {
+            if let Some(end) = read.windows(2).position(|window| window == b"\r\n") {
+                break end;
+            }
+            more(stream, &mut read).await?;
+        };
+        let size = usize::from_str_radix(std::str::from_utf8(&read[..line])?.trim(), 16)?;
+        while read.len() < line + 2 + size + 2 {
+            more(stream, &mut read).await?;
+        }
+        body.extend_from_slice(&read[line + 2..line + 2 + size]);
+        read.drain(..line + 2 + size + 2);
+        if size == 0 {
+            return Ok(body);
+        }
+    }
+}
+
+async fn more(stream: &mut TlsStream<TcpStream>, read: &mut Vec<u8>) -> Result<(), Failure> {
+    if stream.read_buf(read).await? == 0 {
+        return Err("the server closed the connection in the middle of an answer".into());
+    }
+    Ok(())
 }
 
 /// The answer certifies the key that was sent.
