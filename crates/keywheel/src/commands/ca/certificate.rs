@@ -6,9 +6,8 @@ use clap::Args;
 use keywheel_engine::client::certificate::{self, CertificateOptions};
 use keywheel_engine::client::key_choice::KeyChoice;
 
-use super::address::AddressFlags;
 use super::grant::{self, GrantFlags, LifetimeFlags, TemplateFlags};
-use super::offline::{self, OfflineFlags};
+use super::offline::CertifierFlags;
 use super::report;
 use crate::commands::{DONE, Setting, wait_for};
 use crate::failure::{Failure, Outcome};
@@ -50,9 +49,7 @@ pub(crate) struct Flags {
     #[arg(long, short)]
     force: bool,
     #[command(flatten)]
-    address: AddressFlags,
-    #[command(flatten)]
-    offline: OfflineFlags,
+    ca: CertifierFlags,
 }
 
 pub(crate) fn run(flags: &Flags, setting: &Setting<'_>) -> Outcome {
@@ -63,9 +60,7 @@ pub(crate) fn run(flags: &Flags, setting: &Setting<'_>) -> Outcome {
     }
     wait_for(async {
         let key_password = passwords::from_optional_file(flags.password_file.as_deref())?;
-        let certifier =
-            offline::certifier("ca certificate", &flags.address, &flags.offline, key_password.as_ref(), None, setting)
-                .await?;
+        let certifier = flags.ca.certifier("ca certificate", key_password.as_ref(), None, setting).await?;
         let mut options = CertificateOptions {
             subject: flags.subject.clone(),
             sans: flags.san.clone(),
@@ -77,7 +72,7 @@ pub(crate) fn run(flags: &Flags, setting: &Setting<'_>) -> Outcome {
                 size: flags.new_key.size,
             },
             // With --offline the password file is that of the CA's key, as in the reference.
-            key_password: key_password.filter(|_| !flags.offline.offline),
+            key_password: key_password.filter(|_| !flags.ca.offline),
             authorization: flags.grant.authorization()?,
             not_before,
             not_after,

@@ -16,52 +16,64 @@ use crate::commands::Setting;
 use crate::failure::{Failure, Outcome};
 use crate::prompt;
 
-/// The flags that choose between the network and this process.
+/// The flags of a command that is for a CA: the one at an address, or with `--offline` the one in this process.
 #[derive(Args, Clone, Debug, Default)]
-pub(crate) struct OfflineFlags {
+pub(crate) struct CertifierFlags {
+    #[command(flatten)]
+    address: AddressFlags,
     /// Use the keys and the database of the CA in this process, without the network
     #[arg(long)]
     pub(crate) offline: bool,
     /// The configuration of that CA [default: config/ca.json]
     #[arg(long, value_name = "file")]
-    pub(crate) ca_config: Option<PathBuf>,
+    ca_config: Option<PathBuf>,
 }
 
-/// Who certifies: the CA at the address, or with `--offline` the one in this process.
-pub(crate) async fn certifier(
-    command: &str,
-    address: &AddressFlags,
-    offline: &OfflineFlags,
-    password: Option<&Zeroizing<Vec<u8>>>,
-    time_limit: Option<SignedDuration>,
-    setting: &Setting<'_>,
-) -> Outcome<Certifier> {
-    if offline.offline {
-        let config = Config::read(offline.ca_config.as_deref(), setting)?;
-        return Ok(Certifier::Local(open(config, password.cloned()).await?));
+impl CertifierFlags {
+    /// Refuses what the command line alone shows to be wrong; `command` is who needs the CA, such as `ca rekey`.
+    pub(crate) fn check(&self, command: &str, setting: &Setting<'_>) -> Outcome<()> {
+        if !self.offline {
+            self.address.url(command, setting)?;
+        }
+        Ok(())
     }
-    let address = address.resolve(command, setting)?;
-    let access = CaAccess::new(&address.url, address.root)?;
-    Ok(Certifier::Remote(match time_limit {
-        Some(limit) => access.with_time_limit(limit),
-        None => access,
-    }))
-}
 
-/// Whom a token is for: as [`certifier`], but without opening keys or the database of the CA, which a token does not need.
-pub(crate) fn audience(address: &AddressFlags, offline: &OfflineFlags, setting: &Setting<'_>) -> Outcome<Certifier> {
-    if !offline.offline {
-        let address = address.resolve("ca token", setting)?;
-        return Ok(Certifier::Remote(CaAccess::new(&address.url, address.root)?));
+    /// Who certifies.
+    pub(crate) async fn certifier(
+        &self,
+        command: &str,
+        password: Option<&Zeroizing<Vec<u8>>>,
+        time_limit: Option<SignedDuration>,
+        setting: &Setting<'_>,
+    ) -> Outcome<Certifier> {
+        if self.offline {
+            let config = Config::read(self.ca_config.as_deref(), setting)?;
+            return Ok(Certifier::Local(open(config, password.cloned()).await?));
+        }
+        let address = self.address.resolve(command, setting)?;
+        let access = CaAccess::new(&address.url, address.root)?;
+        Ok(Certifier::Remote(match time_limit {
+            Some(limit) => access.with_time_limit(limit),
+            None => access,
+        }))
     }
-    let config = Config::read(offline.ca_config.as_deref(), setting)?;
-    let provisioners = config.json.provisioner_objects().into_iter().cloned().collect();
-    let nothing = |_request| -> LocalAnswer {
-        Box::pin(async { Err(ClientError::Usage("a token is made without asking the CA".to_owned())) })
-    };
-    let local = LocalAuthority::new(config.first_name()?, nothing).with_provisioners(provisioners);
-    let fingerprint = config.root_fingerprint()?;
-    Ok(Certifier::Local(local.with_root_fingerprint(fingerprint)))
+
+    /// Whom a token is for: as [`Self::certifier`], but without opening keys or the database of the CA, which a token does not
+    /// need.
+    pub(crate) fn audience(&self, setting: &Setting<'_>) -> Outcome<Certifier> {
+        if !self.offline {
+            let address = self.address.resolve("ca token", setting)?;
+            return Ok(Certifier::Remote(CaAccess::new(&address.url, address.root)?));
+        }
+        let config = Config::read(self.ca_config.as_deref(), setting)?;
+        let provisioners = config.json.provisioner_objects().into_iter().cloned().collect();
+        let nothing = |_request| -> LocalAnswer {
+            Box::pin(async { Err(ClientError::Usage("a token is made without asking the CA".to_owned())) })
+        };
+        let local = LocalAuthority::new(config.first_name()?, nothing).with_provisioners(provisioners);
+        let fingerprint = config.root_fingerprint()?;
+        Ok(Certifier::Local(local.with_root_fingerprint(fingerprint)))
+    }
 }
 
 async fn open(config: Config, password: Option<Zeroizing<Vec<u8>>>) -> Outcome<LocalAuthority> {

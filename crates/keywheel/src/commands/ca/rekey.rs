@@ -9,9 +9,8 @@ use keywheel_engine::client::error::ClientError;
 use keywheel_engine::client::rekey::{self, RekeyOptions, RekeyPlan};
 use serde_json::json;
 
-use super::address::AddressFlags;
 use super::afterwards::{Afterwards, AfterwardsFlags};
-use super::offline::{self, OfflineFlags};
+use super::offline::CertifierFlags;
 use super::{report, watch};
 use crate::commands::{DONE, Setting, wait_for};
 use crate::exit::Exit;
@@ -73,9 +72,7 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "file")]
     password_file: Option<PathBuf>,
     #[command(flatten)]
-    address: AddressFlags,
-    #[command(flatten)]
-    offline: OfflineFlags,
+    ca: CertifierFlags,
 }
 
 pub(crate) fn run(flags: &Flags, setting: &Setting<'_>) -> Outcome {
@@ -113,9 +110,7 @@ pub(crate) fn run(flags: &Flags, setting: &Setting<'_>) -> Outcome {
 
 /// The rules that can be judged from the command line alone, in the order of the reference.
 fn check(flags: &Flags, setting: &Setting<'_>) -> Outcome<Afterwards> {
-    if !flags.offline.offline {
-        flags.address.url("ca rekey", setting)?;
-    }
+    flags.ca.check("ca rekey", setting)?;
     let afterwards = flags.afterwards.check(flags.rekey_period.as_deref(), "--rekey-period")?;
     flags.new_key.kind()?;
     if flags.private_key.is_some() {
@@ -140,15 +135,7 @@ fn check(flags: &Flags, setting: &Setting<'_>) -> Outcome<Afterwards> {
 
 async fn options(flags: &Flags, afterwards: &Afterwards, setting: &Setting<'_>) -> Outcome<RekeyOptions> {
     let password = passwords::from_optional_file(flags.password_file.as_deref())?;
-    let certifier = offline::certifier(
-        "ca rekey",
-        &flags.address,
-        &flags.offline,
-        password.as_ref(),
-        afterwards.time_limit,
-        setting,
-    )
-    .await?;
+    let certifier = flags.ca.certifier("ca rekey", password.as_ref(), afterwards.time_limit, setting).await?;
     let mut hook = afterwards.hook.clone();
     hook.output_to_stderr = setting.voice.speaks_json();
     Ok(RekeyOptions {

@@ -8,9 +8,8 @@ use keywheel_engine::client::daemon::{self, DaemonOptions, Job};
 use keywheel_engine::client::error::ClientError;
 use keywheel_engine::client::renew::{self, RenewOptions, RenewPlan};
 
-use super::address::AddressFlags;
 use super::afterwards::AfterwardsFlags;
-use super::offline::{self, OfflineFlags};
+use super::offline::CertifierFlags;
 use super::{report, watch};
 use crate::commands::{DONE, Setting, wait_for};
 use crate::exit::Exit;
@@ -49,27 +48,15 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "file")]
     password_file: Option<PathBuf>,
     #[command(flatten)]
-    address: AddressFlags,
-    #[command(flatten)]
-    offline: OfflineFlags,
+    ca: CertifierFlags,
 }
 
 pub(crate) fn run(flags: &Flags, setting: &Setting<'_>) -> Outcome {
-    if !flags.offline.offline {
-        flags.address.url("ca renew", setting)?;
-    }
+    flags.ca.check("ca renew", setting)?;
     let afterwards = flags.afterwards.check(flags.renew_period.as_deref(), "--renew-period")?;
     wait_for(async {
         let password = passwords::from_optional_file(flags.password_file.as_deref())?;
-        let certifier = offline::certifier(
-            "ca renew",
-            &flags.address,
-            &flags.offline,
-            password.as_ref(),
-            afterwards.time_limit,
-            setting,
-        )
-        .await?;
+        let certifier = flags.ca.certifier("ca renew", password.as_ref(), afterwards.time_limit, setting).await?;
         let mut hook = afterwards.hook.clone();
         hook.output_to_stderr = setting.voice.speaks_json();
         let mut options = RenewOptions {

@@ -8,9 +8,8 @@ use keywheel_core::serial::Serial;
 use keywheel_engine::client::revoke::{self, RevokeOptions, RevokeTarget};
 use serde_json::json;
 
-use super::address::AddressFlags;
 use super::grant::{self, GrantFlags};
-use super::offline::{self, OfflineFlags};
+use super::offline::CertifierFlags;
 use crate::commands::{DONE, Setting, wait_for};
 use crate::failure::{Classed, Failure, Outcome};
 use crate::passwords;
@@ -44,9 +43,7 @@ pub(crate) struct Flags {
     #[command(flatten)]
     grant: GrantFlags,
     #[command(flatten)]
-    address: AddressFlags,
-    #[command(flatten)]
-    offline: OfflineFlags,
+    ca: CertifierFlags,
 }
 
 pub(crate) fn run(flags: &Flags, setting: &Setting<'_>) -> Outcome {
@@ -59,8 +56,7 @@ pub(crate) fn run(flags: &Flags, setting: &Setting<'_>) -> Outcome {
     let target = flags.target()?;
     wait_for(async {
         let password = passwords::from_optional_file(flags.password_file.as_deref())?;
-        let certifier =
-            offline::certifier("ca revoke", &flags.address, &flags.offline, password.as_ref(), None, setting).await?;
+        let certifier = flags.ca.certifier("ca revoke", password.as_ref(), None, setting).await?;
         let target = match target {
             Target::Serial(serial) => RevokeTarget::Serial { serial, authorization: flags.grant.authorization()? },
             Target::Itself(certificate, key) => RevokeTarget::Itself { certificate, key, password },

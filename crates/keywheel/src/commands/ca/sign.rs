@@ -5,9 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 use keywheel_engine::client::sign::{self, SignOptions};
 
-use super::address::AddressFlags;
 use super::grant::{self, GrantFlags, LifetimeFlags, TemplateFlags};
-use super::offline::{self, OfflineFlags};
+use super::offline::CertifierFlags;
 use super::report;
 use crate::commands::{DONE, Setting, wait_for};
 use crate::failure::Outcome;
@@ -39,17 +38,14 @@ pub(crate) struct Flags {
     #[arg(long, short)]
     force: bool,
     #[command(flatten)]
-    address: AddressFlags,
-    #[command(flatten)]
-    offline: OfflineFlags,
+    ca: CertifierFlags,
 }
 
 pub(crate) fn run(flags: &Flags, setting: &Setting<'_>) -> Outcome {
     let (not_before, not_after) = flags.lifetime.check()?;
     wait_for(async {
         let password = passwords::from_optional_file(flags.password_file.as_deref())?;
-        let certifier =
-            offline::certifier("ca sign", &flags.address, &flags.offline, password.as_ref(), None, setting).await?;
+        let certifier = flags.ca.certifier("ca sign", password.as_ref(), None, setting).await?;
         let mut options = SignOptions {
             request: flags.request.clone(),
             certificate: flags.certificate.clone(),

@@ -7,9 +7,8 @@ use jiff::Timestamp;
 use keywheel_engine::client::token::{self, Provisioning, Purpose, TokenOptions};
 use serde_json::json;
 
-use super::address::AddressFlags;
 use super::grant::{self, LifetimeFlags, TemplateFlags};
-use super::offline::{self, OfflineFlags};
+use super::offline::CertifierFlags;
 use crate::commands::files::{self, Secrecy};
 use crate::commands::{DONE, Setting, wait_for};
 use crate::failure::{Failure, Outcome};
@@ -73,9 +72,7 @@ pub(crate) struct Flags {
     #[arg(long, short)]
     force: bool,
     #[command(flatten)]
-    address: AddressFlags,
-    #[command(flatten)]
-    offline: OfflineFlags,
+    ca: CertifierFlags,
 }
 
 pub(crate) fn run(flags: &Flags, setting: &Setting<'_>) -> Outcome {
@@ -85,7 +82,7 @@ pub(crate) fn run(flags: &Flags, setting: &Setting<'_>) -> Outcome {
         prompt::may_overwrite(flags.force, [path.as_path()])?;
     }
     let token = wait_for(async {
-        let certifier = offline::audience(&flags.address, &flags.offline, setting)?;
+        let certifier = flags.ca.audience(setting)?;
         let mut options = TokenOptions {
             purpose,
             subject: flags.subject.clone(),
