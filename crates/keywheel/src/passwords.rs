@@ -1,11 +1,13 @@
-//! Passwords from files.
+//! Passwords: from files, from a person, and new ones.
 
 use std::io::Read;
 use std::path::Path;
 
+use keywheel_engine::client::error::ClientError;
 use zeroize::Zeroizing;
 
 use crate::failure::{Classed, Failure, Outcome};
+use crate::prompt;
 
 /// More than this is no password.
 const LIMIT: u64 = 64 * 1024;
@@ -31,6 +33,19 @@ pub(crate) fn from_file(path: &Path) -> Outcome<Zeroizing<Vec<u8>>> {
 /// The password in a file, where one was named.
 pub(crate) fn from_optional_file(path: Option<&Path>) -> Outcome<Option<Zeroizing<Vec<u8>>>> {
     path.map(from_file).transpose()
+}
+
+/// Asks for the password of a key where an error says that one is missing; gives the error back where nobody can be asked or
+/// nothing is.
+pub(crate) fn answer(error: ClientError, password: &mut Option<Zeroizing<Vec<u8>>>) -> Outcome<()> {
+    match error {
+        ClientError::PasswordRequired { file } if prompt::somebody_is_there() => {
+            let question = format!("Please enter the password of {}", file.display());
+            *password = Some(prompt::password(&question, "--password-file", None)?);
+            Ok(())
+        }
+        error => Err(error.into()),
+    }
 }
 
 /// A new password of 32 letters and digits: about 190 bits.

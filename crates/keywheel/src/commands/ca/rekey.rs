@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use clap::Args;
 use jiff::Timestamp;
 use keywheel_engine::client::daemon::{self, DaemonOptions, Job};
-use keywheel_engine::client::error::ClientError;
 use keywheel_engine::client::rekey::{self, RekeyOptions, RekeyPlan};
 use serde_json::json;
 
@@ -13,7 +12,6 @@ use super::afterwards::{Afterwards, AfterwardsFlags};
 use super::offline::CertifierFlags;
 use super::{report, watch};
 use crate::commands::{DONE, Setting, wait_for};
-use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
 use crate::key_choice::KeyFlags;
 use crate::{passwords, prompt};
@@ -80,7 +78,12 @@ pub(crate) fn run(flags: &Flags, setting: &Setting<'_>) -> Outcome {
     wait_for(async {
         let mut options = options(flags, &afterwards, setting).await?;
         // The questions come once, at the start: what a daemon does later must not need an answer.
-        let plan = checked(&mut options).await?;
+        let plan = loop {
+            match rekey::check(&options, Timestamp::now()).await {
+                Ok(plan) => break plan,
+                Err(error) => passwords::answer(error, &mut options.password)?,
+            }
+        };
         if afterwards.daemon && !flags.dry_run {
             drop(plan);
             let options = DaemonOptions { job: Job::Rekey(options), period: afterwards.period };
@@ -95,16 +98,7 @@ pub(crate) fn run(flags: &Flags, setting: &Setting<'_>) -> Outcome {
             return DONE;
         }
         prompt::may_overwrite(flags.force, plan.overwrites().iter().map(PathBuf::as_path))?;
-        match plan.run().await {
-            Ok(outcome) => report::outcome(&outcome, report::REKEY, setting.voice)?,
-            Err(ClientError::Hook { report, source }) => {
-                report::done(&report, report::REKEY, setting.voice)?;
-                return Err(Failure::of(Exit::Hook, source)
-                    .context("the new certificate and key are in place, but the hook failed"));
-            }
-            Err(error) => return Err(error.into()),
-        }
-        DONE
+        report::ended(plan.run().await, report::REKEY, setting.voice)
     })
 }
 
@@ -154,20 +148,6 @@ async fn options(flags: &Flags, afterwards: &Afterwards, setting: &Setting<'_>) 
     })
 }
 
-/// Checks; a password that is missing is asked for where somebody is there.
-async fn checked(options: &mut RekeyOptions) -> Outcome<RekeyPlan> {
-    loop {
-        match rekey::check(options, Timestamp::now()).await {
-            Ok(plan) => return Ok(plan),
-            Err(ClientError::PasswordRequired { file }) if prompt::somebody_is_there() => {
-                let question = format!("Please enter the password of {}", file.display());
-                options.password = Some(prompt::password(&question, "--password-file", None)?);
-            }
-            Err(error) => return Err(error.into()),
-        }
-    }
-}
-
 fn would(plan: &RekeyPlan, setting: &Setting<'_>) -> Outcome {
     if let Some(remaining) = plan.not_yet() {
         report::not_yet(remaining, report::REKEY, setting.voice)?;
@@ -197,6 +177,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
+    use crate::exit::Exit;
     use crate::home::Home;
     use crate::voice::Voice;
 

@@ -5,15 +5,13 @@ use std::path::PathBuf;
 use clap::Args;
 use jiff::Timestamp;
 use keywheel_engine::client::daemon::{self, DaemonOptions, Job};
-use keywheel_engine::client::error::ClientError;
-use keywheel_engine::client::renew::{self, RenewOptions, RenewPlan};
+use keywheel_engine::client::renew::{self, RenewOptions};
 
 use super::afterwards::AfterwardsFlags;
 use super::offline::CertifierFlags;
 use super::{report, watch};
 use crate::commands::{DONE, Setting, wait_for};
-use crate::exit::Exit;
-use crate::failure::{Failure, Outcome};
+use crate::failure::Outcome;
 use crate::{passwords, prompt};
 
 /// Flags of `ca renew`.
@@ -69,7 +67,12 @@ pub(crate) fn run(flags: &Flags, setting: &Setting<'_>) -> Outcome {
             mtls: flags.mtls,
             hook,
         };
-        let plan = checked(&mut options).await?;
+        let plan = loop {
+            match renew::check(&options, Timestamp::now()).await {
+                Ok(plan) => break plan,
+                Err(error) => passwords::answer(error, &mut options.password)?,
+            }
+        };
         if afterwards.daemon {
             let options = DaemonOptions { job: Job::Renew(options), period: afterwards.period };
             daemon::check(&options, Timestamp::now()).await?;
@@ -80,29 +83,6 @@ pub(crate) fn run(flags: &Flags, setting: &Setting<'_>) -> Outcome {
             return DONE;
         }
         prompt::may_overwrite(flags.force, plan.overwrites().iter().map(PathBuf::as_path))?;
-        match plan.run().await {
-            Ok(outcome) => report::outcome(&outcome, report::RENEWAL, setting.voice)?,
-            Err(ClientError::Hook { report, source }) => {
-                report::done(&report, report::RENEWAL, setting.voice)?;
-                return Err(
-                    Failure::of(Exit::Hook, source).context("the new certificate is in place, but the hook failed")
-                );
-            }
-            Err(error) => return Err(error.into()),
-        }
-        DONE
+        report::ended(plan.run().await, report::RENEWAL, setting.voice)
     })
-}
-
-async fn checked(options: &mut RenewOptions) -> Outcome<RenewPlan> {
-    loop {
-        match renew::check(options, Timestamp::now()).await {
-            Ok(plan) => return Ok(plan),
-            Err(ClientError::PasswordRequired { file }) if prompt::somebody_is_there() => {
-                let question = format!("Please enter the password of {}", file.display());
-                options.password = Some(prompt::password(&question, "--password-file", None)?);
-            }
-            Err(error) => return Err(error.into()),
-        }
-    }
 }

@@ -2,10 +2,13 @@
 
 use keywheel_core::go_duration;
 use keywheel_engine::client::certificate::CertificateReport;
+use keywheel_engine::client::error::ClientError;
 use keywheel_engine::client::rekey::{CertificateSummary, RekeyOutcome, RekeyReport};
 use serde_json::{Value, json};
 
-use crate::failure::Outcome;
+use crate::commands::DONE;
+use crate::exit::Exit;
+use crate::failure::{Failure, Outcome};
 use crate::voice::Voice;
 
 /// What the words call it: `rekeyed` or `renewed`.
@@ -15,19 +18,28 @@ pub(crate) struct Deed {
     pub(crate) past: &'static str,
     /// The noun.
     pub(crate) noun: &'static str,
+    /// What holds once it is done.
+    in_place: &'static str,
 }
 
 /// A new key.
-pub(crate) const REKEY: Deed = Deed { past: "rekeyed", noun: "rekey" };
+pub(crate) const REKEY: Deed =
+    Deed { past: "rekeyed", noun: "rekey", in_place: "the new certificate and key are in place" };
 /// The same key.
-pub(crate) const RENEWAL: Deed = Deed { past: "renewed", noun: "renewal" };
+pub(crate) const RENEWAL: Deed = Deed { past: "renewed", noun: "renewal", in_place: "the new certificate is in place" };
 
-/// Says how a rekey or renewal ended.
-pub(crate) fn outcome(outcome: &RekeyOutcome, deed: Deed, voice: &Voice) -> Outcome<()> {
-    match outcome {
-        RekeyOutcome::NotYet { remaining } => not_yet(*remaining, deed, voice),
-        RekeyOutcome::Done(report) => done(report, deed, voice),
+/// Says how a rekey or renewal ended. A hook that fails undoes nothing.
+pub(crate) fn ended(result: Result<RekeyOutcome, ClientError>, deed: Deed, voice: &Voice) -> Outcome {
+    match result {
+        Ok(RekeyOutcome::NotYet { remaining }) => not_yet(remaining, deed, voice)?,
+        Ok(RekeyOutcome::Done(report)) => done(&report, deed, voice)?,
+        Err(ClientError::Hook { report, source }) => {
+            done(&report, deed, voice)?;
+            return Err(Failure::of(Exit::Hook, source).context(format!("{}, but the hook failed", deed.in_place)));
+        }
+        Err(error) => return Err(error.into()),
     }
+    DONE
 }
 
 /// Says that nothing needed to be done.
@@ -38,7 +50,7 @@ pub(crate) fn not_yet(remaining: jiff::SignedDuration, deed: Deed, voice: &Voice
 }
 
 /// Says what was replaced.
-pub(crate) fn done(report: &RekeyReport, deed: Deed, voice: &Voice) -> Outcome<()> {
+fn done(report: &RekeyReport, deed: Deed, voice: &Voice) -> Outcome<()> {
     if report.resumed {
         voice.say("an earlier run was cut off; it was gone on with");
     }

@@ -52,7 +52,7 @@ struct Teller {
 
 impl Teller {
     fn tell(&mut self, event: Event) {
-        let Deed { past, noun } = self.deed;
+        let Deed { past, noun, .. } = self.deed;
         match event {
             Event::Scheduled { at, after, first } => {
                 let next = short(after);
