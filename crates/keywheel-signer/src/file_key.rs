@@ -280,19 +280,6 @@ mod tests {
 
     use super::*;
 
-    const SCHEMES: [SignatureScheme; 10] = [
-        SignatureScheme::EcdsaSha256,
-        SignatureScheme::EcdsaSha384,
-        SignatureScheme::EcdsaSha512,
-        SignatureScheme::Ed25519,
-        SignatureScheme::RsaPkcs1Sha256,
-        SignatureScheme::RsaPkcs1Sha384,
-        SignatureScheme::RsaPkcs1Sha512,
-        SignatureScheme::RsaPssSha256,
-        SignatureScheme::RsaPssSha384,
-        SignatureScheme::RsaPssSha512,
-    ];
-
     const KINDS: [KeyKind; 7] = [
         KeyKind::EcP256,
         KeyKind::EcP384,
@@ -320,7 +307,7 @@ mod tests {
             assert!(shown.status.success(), "{}", String::from_utf8_lossy(&shown.stderr));
             assert_eq!(std::fs::read(folder.path().join("public")).unwrap(), key.public_key());
 
-            for scheme in SCHEMES {
+            for scheme in SignatureScheme::ALL {
                 if !scheme.fits(kind) {
                     assert!(
                         matches!(key.sign(scheme, message), Err(SignError::SchemeDoesNotFit { .. })),

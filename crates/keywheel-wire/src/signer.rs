@@ -85,6 +85,20 @@ pub enum VerifyError {
 }
 
 impl SignatureScheme {
+    /// Every scheme.
+    pub const ALL: [Self; 10] = [
+        Self::EcdsaSha256,
+        Self::EcdsaSha384,
+        Self::EcdsaSha512,
+        Self::Ed25519,
+        Self::RsaPkcs1Sha256,
+        Self::RsaPkcs1Sha384,
+        Self::RsaPkcs1Sha512,
+        Self::RsaPssSha256,
+        Self::RsaPssSha384,
+        Self::RsaPssSha512,
+    ];
+
     /// The scheme that X.509 signatures by this kind of key use unless something else is asked for.
     #[must_use]
     pub fn default_for(kind: KeyKind) -> Self {
@@ -141,7 +155,7 @@ impl SignatureScheme {
     /// Some makers leave out the NULL that RSA PKCS#1 parameters must be, or add one to ECDSA: both are accepted.
     #[must_use]
     pub fn from_algorithm_identifier(der: &[u8]) -> Option<Self> {
-        if let Some(exact) = ALL.iter().find(|scheme| scheme.algorithm_identifier() == der) {
+        if let Some(exact) = Self::ALL.iter().find(|scheme| scheme.algorithm_identifier() == der) {
             return Some(*exact);
         }
         let (oid, parameters) = split_algorithm(der)?;
@@ -149,7 +163,8 @@ impl SignatureScheme {
         if !empty || oid == OID_RSA_PSS {
             return None;
         }
-        ALL.iter()
+        Self::ALL
+            .iter()
             .find(|scheme| split_algorithm(scheme.algorithm_identifier()).is_some_and(|(own, _)| own == oid))
             .copied()
     }
@@ -224,19 +239,6 @@ pub(crate) fn curve_of_kind(kind: KeyKind) -> Option<ObjectIdentifier> {
         KeyKind::Ed25519 | KeyKind::Rsa(_) => None,
     }
 }
-
-const ALL: [SignatureScheme; 10] = [
-    SignatureScheme::EcdsaSha256,
-    SignatureScheme::EcdsaSha384,
-    SignatureScheme::EcdsaSha512,
-    SignatureScheme::Ed25519,
-    SignatureScheme::RsaPkcs1Sha256,
-    SignatureScheme::RsaPkcs1Sha384,
-    SignatureScheme::RsaPkcs1Sha512,
-    SignatureScheme::RsaPssSha256,
-    SignatureScheme::RsaPssSha384,
-    SignatureScheme::RsaPssSha512,
-];
 
 const ECDSA_SHA256: &[u8] = b"\x30\x0a\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x02";
 const ECDSA_SHA384: &[u8] = b"\x30\x0a\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x03";
@@ -414,7 +416,7 @@ mod tests {
 
     #[test]
     fn every_scheme_is_read_back_with_and_without_its_empty_parameters() {
-        for scheme in ALL {
+        for scheme in SignatureScheme::ALL {
             assert_eq!(SignatureScheme::from_algorithm_identifier(scheme.algorithm_identifier()), Some(scheme));
         }
         let bare = b"\x30\x0b\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0b";
@@ -427,7 +429,9 @@ mod tests {
     fn the_usual_scheme_of_a_kind_fits_it() {
         for kind in [KeyKind::EcP256, KeyKind::EcP384, KeyKind::EcP521, KeyKind::Ed25519, KeyKind::Rsa(2048)] {
             assert!(SignatureScheme::default_for(kind).fits(kind));
-            assert!(ALL.iter().all(|scheme| !scheme.fits(kind) || verification(kind, *scheme).is_some()));
+            assert!(
+                SignatureScheme::ALL.iter().all(|scheme| !scheme.fits(kind) || verification(kind, *scheme).is_some())
+            );
         }
     }
 
@@ -435,7 +439,7 @@ mod tests {
         #[test]
         fn garbage_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..120)) {
             let _ = SignatureScheme::from_algorithm_identifier(&bytes);
-            for scheme in ALL {
+            for scheme in SignatureScheme::ALL {
                 let _ = verify(&bytes, scheme, &bytes, &bytes);
             }
         }
