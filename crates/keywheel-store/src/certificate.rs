@@ -98,14 +98,15 @@ pub(crate) async fn load(session: &mut Session<'_>, serial: &Serial) -> Result<O
     row.map(|row| stored(&row)).transpose()
 }
 
-/// Writes down the intent. `false` if the serial number is taken.
+/// Writes down the intent, under a serial number that was just seen to be free.
 pub(crate) async fn insert(
     session: &mut Session<'_>,
     new: &NewCertificate,
     predecessor: Option<&Serial>,
     lineage: &Serial,
     now: Timestamp,
-) -> Result<bool, StoreError> {
+    doing: &'static str,
+) -> Result<(), StoreError> {
     // One name per line; a line break inside a name is no name's business.
     let names: Vec<String> = new.names.iter().map(|name| name.replace(['\n', '\r'], " ")).collect();
     let names = names.join("\n");
@@ -131,7 +132,12 @@ pub(crate) async fn insert(
             ],
         )
         .await?;
-    Ok(inserted == 1)
+    if inserted == 0 {
+        // Only two nodes that drew the same 126 random bits at once come here: what was written before must not stay, and
+        // all of it is to be done again.
+        return Err(StoreError::Busy { doing, source: None });
+    }
+    Ok(())
 }
 
 /// Which certificates to read.

@@ -176,10 +176,7 @@ impl RekeyRequest {
         old_revocation: Option<Due>,
     ) -> Result<(), StoreError> {
         let (old, new) = (Value::Blob(self.old.serial.as_bytes()), Value::Blob(self.new.serial.as_bytes()));
-        if !certificate::insert(session, &self.new, Some(&self.old.serial), lineage, self.now).await? {
-            // Only two nodes that drew the same random number at once come here: all of it is to be done again.
-            return Err(StoreError::Busy { doing: self.doing(), source: None });
-        }
+        certificate::insert(session, &self.new, Some(&self.old.serial), lineage, self.now, self.doing()).await?;
         session
             .execute(
                 "INSERT INTO rekeys (old_serial, new_key, new_serial, recorded_at) VALUES ($1, $2, $3, $4)",
@@ -236,9 +233,7 @@ impl Operation for RenewalRequest {
         if let Err(refusal) = decide_renewal(&facts) {
             return Ok(RenewalOutcome::Refused(refusal));
         }
-        if !certificate::insert(session, &self.new, Some(&self.old.serial), &lineage, self.now).await? {
-            return Err(StoreError::Busy { doing: self.doing(), source: None });
-        }
+        certificate::insert(session, &self.new, Some(&self.old.serial), &lineage, self.now, self.doing()).await?;
         Ok(RenewalOutcome::Recorded)
     }
 }
