@@ -1,6 +1,7 @@
 //! Speaks: bytes to types and back, without I/O, clock or chance.
 
 pub mod jose;
+mod json;
 pub mod pem;
 pub mod private_key;
 pub mod signer;

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::data::{NameInput, San};
+use crate::json;
 use crate::x509::oid::{self, Oid};
 use crate::x509::tlv;
 
@@ -277,22 +278,13 @@ struct Members<'a> {
 }
 
 impl<'a> Members<'a> {
-    /// Go matches members without regard to case.
     fn get(&self, name: &str) -> Option<&'a Value> {
-        self.map
-            .get(name)
-            .or_else(|| self.map.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value))
-            .filter(|value| !value.is_null())
+        json::member(self.map, name)
     }
 
     fn wrong(&self, name: &str, expected: &'static str) -> DescriptionError {
         let field = if self.place.is_empty() { name.to_owned() } else { format!("{}.{name}", self.place) };
-        let found = match self.get(name) {
-            None => "nothing".to_owned(),
-            Some(Value::Array(_)) => "a list".to_owned(),
-            Some(Value::Object(_)) => "an object".to_owned(),
-            Some(other) => short(&other.to_string()),
-        };
+        let found = self.get(name).map_or_else(|| "nothing".to_owned(), json::describe);
         DescriptionError { field, expected, found }
     }
 
@@ -314,17 +306,7 @@ impl<'a> Members<'a> {
 
     /// A list of texts, or one text.
     fn texts(&self, name: &str) -> Result<Vec<String>, DescriptionError> {
-        match self.get(name) {
-            None => Ok(Vec::new()),
-            Some(Value::String(text)) if text.is_empty() => Ok(Vec::new()),
-            Some(Value::String(text)) => Ok(vec![text.clone()]),
-            Some(Value::Array(entries)) => entries
-                .iter()
-                .map(|entry| entry.as_str().map(str::to_owned))
-                .collect::<Option<_>>()
-                .ok_or_else(|| self.wrong(name, "a list of texts")),
-            Some(_) => Err(self.wrong(name, "a text or a list of texts")),
-        }
+        json::texts(self.get(name)).map_err(|expected| self.wrong(name, expected))
     }
 
     /// URLs, which certificates carry in ASCII.

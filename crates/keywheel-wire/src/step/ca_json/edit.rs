@@ -2,8 +2,9 @@
 
 use serde_json::{Map, Value};
 
-use super::fields::{CaJsonError, Fields, describe};
+use super::fields::{CaJsonError, Fields};
 use super::{CaJson, policy};
+use crate::json;
 
 impl CaJson {
     /// The provisioner objects as they stand in the file.
@@ -47,7 +48,7 @@ impl CaJson {
             if list.is_null() {
                 *list = Value::Array(Vec::new());
             }
-            let found = describe(list);
+            let found = json::describe(list);
             let list = list.as_array_mut().ok_or_else(|| CaJsonError::Field {
                 place: "authority.provisioners".to_owned(),
                 expected: "a list".to_owned(),

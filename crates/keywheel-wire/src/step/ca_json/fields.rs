@@ -4,6 +4,8 @@ use jiff::SignedDuration;
 use keywheel_core::go_duration;
 use serde_json::{Map, Value};
 
+use crate::json;
+
 /// Why a `ca.json` was not accepted or not changed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -67,12 +69,9 @@ impl<'a> Fields<'a> {
         Self { place, map }
     }
 
-    /// The field's value; `null` is absence. Go matches names without regard to case, so that files in the wild may too.
+    /// The field's value, in whatever case its name is written; `null` is absence.
     pub(super) fn get(&self, name: &str) -> Option<&'a Value> {
-        self.map
-            .get(name)
-            .or_else(|| self.map.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value))
-            .filter(|value| !value.is_null())
+        json::member(self.map, name)
     }
 
     pub(super) fn place_of(&self, name: &str) -> String {
@@ -82,9 +81,11 @@ impl<'a> Fields<'a> {
     pub(super) fn wrong(&self, name: &str, expected: impl Into<String>) -> CaJsonError {
         match self.get(name) {
             None => CaJsonError::Missing { place: self.place_of(name), expected: expected.into() },
-            Some(value) => {
-                CaJsonError::Field { place: self.place_of(name), expected: expected.into(), found: describe(value) }
-            }
+            Some(value) => CaJsonError::Field {
+                place: self.place_of(name),
+                expected: expected.into(),
+                found: json::describe(value),
+            },
         }
     }
 
@@ -137,17 +138,7 @@ impl<'a> Fields<'a> {
 
     /// A list of texts, or one text.
     pub(super) fn texts(&self, name: &str) -> Result<Vec<String>, CaJsonError> {
-        match self.get(name) {
-            None => Ok(Vec::new()),
-            Some(Value::String(text)) if text.is_empty() => Ok(Vec::new()),
-            Some(Value::String(text)) => Ok(vec![text.clone()]),
-            Some(Value::Array(entries)) => entries
-                .iter()
-                .map(|entry| entry.as_str().map(str::to_owned))
-                .collect::<Option<_>>()
-                .ok_or_else(|| self.wrong(name, "a list of texts")),
-            Some(_) => Err(self.wrong(name, "a text or a list of texts")),
-        }
+        json::texts(self.get(name)).map_err(|expected| self.wrong(name, expected))
     }
 
     pub(super) fn object(&self, name: &str) -> Result<Option<Fields<'a>>, CaJsonError> {
@@ -164,15 +155,5 @@ impl<'a> Fields<'a> {
             Some(Value::Array(entries)) => Ok(entries),
             Some(_) => Err(self.wrong(name, "a list")),
         }
-    }
-}
-
-/// A value as an error message shows it.
-pub(super) fn describe(value: &Value) -> String {
-    match value {
-        Value::Null => "null".to_owned(),
-        Value::Array(_) => "a list".to_owned(),
-        Value::Object(_) => "an object".to_owned(),
-        other => other.to_string().chars().take(64).collect(),
     }
 }

@@ -162,7 +162,7 @@ pub(super) fn path<'a>(
         if next.is_null() {
             *next = Value::Object(Map::new());
         }
-        let found = super::fields::describe(next);
+        let found = crate::json::describe(next);
         here = next.as_object_mut().ok_or_else(|| CaJsonError::Field {
             place: place.clone(),
             expected: "an object".to_owned(),

@@ -8,10 +8,10 @@ use keywheel_core::provisioner::{
 };
 use serde_json::{Map, Value};
 
-use super::fields::{CaJsonError, Fields, describe};
+use super::fields::{CaJsonError, Fields};
 use super::{CaJson, policy};
 use crate::jose::jwk::PublicJwk;
-use crate::pem;
+use crate::{json, pem};
 
 /// A provisioner with the object that it was read from.
 #[derive(Clone, Debug, PartialEq)]
@@ -76,7 +76,7 @@ pub(super) fn claims(owner: &Fields<'_>) -> Result<Claims, CaJsonError> {
 fn provisioner(index: usize, entry: &Value, global: &EffectiveClaims) -> Result<ConfiguredProvisioner, CaJsonError> {
     let place = format!("authority.provisioners[{index}]");
     let Value::Object(object) = entry else {
-        return Err(CaJsonError::Field { place, expected: "an object".into(), found: describe(entry) });
+        return Err(CaJsonError::Field { place, expected: "an object".into(), found: json::describe(entry) });
     };
     let bare = Fields::at(place, object);
     let type_name = bare.required_text("type", "a provisioner type such as \"JWK\"")?;

@@ -248,7 +248,7 @@ fn ssh(root: &Fields<'_>) -> Result<Option<SshSettings>, CaJsonError> {
             return Err(CaJsonError::Field {
                 place,
                 expected: "an object".into(),
-                found: super::fields::describe(entry),
+                found: crate::json::describe(entry),
             });
         };
         let entry = Fields::at(place, map);
