@@ -30,6 +30,11 @@ pub(crate) fn describe(value: &Value) -> String {
         Value::Null => "null".to_owned(),
         Value::Array(_) => "a list".to_owned(),
         Value::Object(_) => "an object".to_owned(),
-        other => other.to_string().chars().take(64).collect(),
+        other => short(&other.to_string()),
     }
+}
+
+/// The beginning of a text that may be of any length.
+pub(crate) fn short(text: &str) -> String {
+    text.chars().take(64).collect()
 }

@@ -5,6 +5,7 @@ use der::Encode;
 use der::asn1::{GeneralizedTime, Ia5StringRef, PrintableStringRef, UtcTime};
 use jiff::Timestamp;
 
+use crate::json::short;
 use crate::x509::oid::Oid;
 use crate::x509::tlv::{self, tlv};
 
@@ -78,10 +79,6 @@ fn seconds(text: &str) -> Result<std::time::Duration, String> {
     let wrong = || format!("asn1Enc: '{}' is not an RFC 3339 time after 1970", short(text));
     let time: Timestamp = text.parse().map_err(|_| wrong())?;
     u64::try_from(time.as_second()).map(std::time::Duration::from_secs).map_err(|_| wrong())
-}
-
-fn short(text: &str) -> String {
-    text.chars().take(64).collect()
 }
 
 const KINDS: [&str; 10] = ["printable", "utf8", "ia5", "numeric", "int", "oid", "bool", "utc", "generalized", "raw"];

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::data::{NameInput, San};
-use crate::json;
+use crate::json::{self, short};
 use crate::x509::oid::{self, Oid};
 use crate::x509::tlv;
 
@@ -357,10 +357,6 @@ impl<'a> Members<'a> {
 /// Names are compared without case, dashes, underscores and blanks.
 fn fold(name: &str) -> String {
     name.chars().filter(|letter| !['-', '_', ' '].contains(letter)).flat_map(char::to_lowercase).collect()
-}
-
-fn short(text: &str) -> String {
-    text.chars().take(64).collect()
 }
 
 const EXT_KEY_USAGES: [(&str, &str); 14] = [
