@@ -78,9 +78,7 @@ pub(crate) struct Flags {
 pub(crate) fn run(flags: &Flags, setting: &Setting<'_>) -> Outcome {
     let purpose = flags.purpose()?;
     let (not_before, not_after) = flags.lifetime.check()?;
-    if let Some(path) = &flags.output_file {
-        prompt::may_overwrite(flags.force, [path.as_path()])?;
-    }
+    prompt::may_overwrite(flags.force, flags.output_file.as_deref())?;
     let token = wait_for(async {
         let certifier = flags.ca.audience(setting)?;
         let mut options = TokenOptions {

@@ -70,20 +70,16 @@ pub(crate) fn root(flags: &RootFlags, setting: &Setting<'_>) -> Outcome {
     let Some(fingerprint) = flags.fingerprint.as_deref().filter(|text| !text.is_empty()) else {
         return Err(Failure::usage(format!("'{} ca root' requires the '--fingerprint' flag", setting.program)));
     };
-    ask(flags.file.as_deref(), flags.force)?;
+    prompt::may_overwrite(flags.force, flags.file.as_deref())?;
     let pem = wait_for(async { Ok(access::root_by_fingerprint(&url, fingerprint).await?) })?;
     save(flags.file.as_deref(), vec![pem], "The root certificate has been saved in", setting)
 }
 
 pub(crate) fn roots(flags: &RootsFlags, setting: &Setting<'_>) -> Outcome {
     let address = flags.address.resolve("ca roots", setting)?;
-    ask(flags.file.as_deref(), flags.force)?;
+    prompt::may_overwrite(flags.force, flags.file.as_deref())?;
     let roots = wait_for(async { Ok(access::roots(&CaAccess::new(&address.url, address.root)?).await?) })?;
     save(flags.file.as_deref(), roots, "The root certificate bundle has been saved in", setting)
-}
-
-fn ask(file: Option<&Path>, force: bool) -> Outcome<()> {
-    prompt::may_overwrite(force, file)
 }
 
 fn save(file: Option<&Path>, certificates: Vec<String>, saved: &str, setting: &Setting<'_>) -> Outcome {

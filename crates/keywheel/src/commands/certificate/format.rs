@@ -30,9 +30,7 @@ pub(crate) struct Flags {
 }
 
 pub(crate) fn run(flags: &Flags, setting: &Setting<'_>) -> Outcome {
-    if let Some(path) = &flags.out {
-        prompt::may_overwrite(flags.force, [path.as_path()])?;
-    }
+    prompt::may_overwrite(flags.force, flags.out.as_deref())?;
     let text = files::read(&flags.file)?;
     let is_pem = source::has_pem(&text);
     let found = source::find_in(&text, &flags.file)?;

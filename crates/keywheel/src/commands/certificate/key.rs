@@ -31,9 +31,7 @@ pub(crate) struct Flags {
 }
 
 pub(crate) fn run(flags: &Flags, setting: &Setting<'_>) -> Outcome {
-    if let Some(path) = &flags.out {
-        prompt::may_overwrite(flags.force, [path.as_path()])?;
-    }
+    prompt::may_overwrite(flags.force, flags.out.as_deref())?;
     let text = files::read(&flags.file)?;
     let spki = match source::find_in(&text, &flags.file) {
         Ok(Found::Certificates(chain)) => chain.first().map(|leaf| leaf.spki().to_vec()).unwrap_or_default(),
