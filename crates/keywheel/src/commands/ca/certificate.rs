@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use clap::Args;
 use keywheel_engine::client::certificate::{self, CertificateOptions};
-use keywheel_engine::client::key_choice::KeyChoice;
 
 use super::grant::{self, GrantFlags, LifetimeFlags, TemplateFlags};
 use super::offline::CertifierFlags;
@@ -66,11 +65,7 @@ pub(crate) fn run(flags: &Flags, setting: &Setting<'_>) -> Outcome {
             sans: flags.san.clone(),
             certificate: flags.certificate.clone(),
             key: flags.key.clone(),
-            key_choice: KeyChoice {
-                kty: flags.new_key.kty.clone(),
-                curve: flags.new_key.curve.clone(),
-                size: flags.new_key.size,
-            },
+            key_choice: flags.new_key.choice(),
             // With --offline the password file is that of the CA's key, as in the reference.
             key_password: key_password.filter(|_| !flags.ca.offline),
             authorization: flags.grant.authorization()?,
