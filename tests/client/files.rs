@@ -45,6 +45,31 @@ fn the_owner_of_both_files_stays() {
 }
 
 #[test]
+fn the_security_label_of_both_files_stays() {
+    let bench = Bench::start();
+    if std::fs::metadata(bench.place().path()).expect("it is there").uid() != 0 {
+        eprintln!("SKIPPED: only root can label files");
+        return;
+    }
+    // Any file system that keeps labels keeps them also where no policy is loaded.
+    let label = |name: &str, code: &str| {
+        let script = format!("import os; name = {name:?}; {code}");
+        bench.place().run("python3", &["-c", &script])
+    };
+    const SET: &str = "os.setxattr(name, 'security.selinux', b'system_u:object_r:cert_t:s0\\0')";
+    const GET: &str = "print(os.getxattr(name, 'security.selinux').decode().strip(chr(0)))";
+    for name in PAIR {
+        label(name, SET).ok();
+    }
+    let before = public_key(bench.place(), "svc.crt");
+    bench.rekey(&[]).ok();
+    assert_ne!(before, public_key(bench.place(), "svc.crt"));
+    for name in PAIR {
+        assert_eq!(label(name, GET).ok().stdout.trim(), "system_u:object_r:cert_t:s0", "{name}");
+    }
+}
+
+#[test]
 fn new_files_are_for_their_owner_alone_whatever_the_umask_says() {
     let bench = Bench::start();
     let line = "umask 0; exec keywheel ca rekey --out-cert new.crt --out-key new.key svc.crt svc.key";
