@@ -5,4 +5,5 @@ pub mod page;
 pub mod peer;
 pub mod place;
 pub mod postgres;
+pub mod report;
 pub mod step_ca;

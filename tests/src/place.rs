@@ -123,10 +123,13 @@ impl Done {
     }
 }
 
-/// The binary under test, as the sources are now: `cargo test` alone would not build it again.
+/// The binary under test: that of `KEYWHEEL_BINARY`, or one as the sources are now, which `cargo test` alone would not build again.
 pub fn keywheel() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
+        if let Some(given) = std::env::var_os("KEYWHEEL_BINARY") {
+            return PathBuf::from(given);
+        }
         // The whole workspace, so that features are the same as those of the tests and nothing is built twice.
         let words = ["build", "--workspace", "--quiet"];
         let built = Command::new(env!("CARGO")).args(words).current_dir(repository()).status();
@@ -148,7 +151,8 @@ fn target() -> PathBuf {
 
 /// The search path of every command: our binary first, then the peers of the Go client, then the system's.
 fn search_path() -> String {
-    let mut folders = vec![target().display().to_string()];
+    let ours = keywheel().parent().expect("the binary stands in a folder");
+    let mut folders = vec![ours.display().to_string()];
     folders.extend(crate::peer::go_folder().map(|folder| folder.display().to_string()));
     folders.extend(["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"].map(String::from));
     folders.join(":")
