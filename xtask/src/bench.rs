@@ -1,5 +1,7 @@
 //! Side by side in one run: our CA and the real step-ca under the same load, on the same machine, in the same minutes.
 
+pub(crate) mod process;
+
 use std::fmt::Write as _;
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -11,6 +13,7 @@ use serde_json::Value;
 
 use crate::prepare;
 use crate::run::{output, root, run};
+use process::{cpu, median, programs, resident};
 
 /// How many clients ask at once.
 const AT_ONCE: &[usize] = &[1, 8, 64];
@@ -103,7 +106,7 @@ fn measure(contender: &Contender, connections: &str, at_once: usize, rekeys: usi
     let home = &contender.home;
     let before = cpu(contender.server.id())?;
     let report = output(
-        &root().join("target/release/load").to_string_lossy(),
+        &programs().join("load").to_string_lossy(),
         &[
             &format!("https://localhost:{}", contender.port),
             &home.join("certs/root_ca.crt").to_string_lossy(),
@@ -128,7 +131,7 @@ fn measure(contender: &Contender, connections: &str, at_once: usize, rekeys: usi
 
 fn ours(folder: &Path) -> Result<Contender> {
     let home = folder.join("ours");
-    let program = root().join("target/release/keywheel").to_string_lossy().into_owned();
+    let program = programs().join("keywheel").to_string_lossy().into_owned();
     let port = free_port()?;
     let password = folder.join("password");
     let (home_text, password) = (home.to_string_lossy(), password.to_string_lossy());
@@ -227,28 +230,7 @@ fn free_port() -> Result<u16> {
     Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
-/// Seconds of CPU that a process has used, in user and system mode.
-fn cpu(process: u32) -> Result<f64> {
-    let line = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
-    let fields: Vec<&str> = line.rsplit(") ").next().unwrap_or_default().split(' ').collect();
-    let ticks: f64 =
-        fields.get(11..13).context("an odd stat line")?.iter().filter_map(|tick| tick.parse::<f64>().ok()).sum();
-    Ok(ticks / 100.0)
-}
-
-/// Resident memory in bytes.
-fn resident(process: u32) -> Result<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no resident size")?;
-    Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
-}
-
 fn bytes(folder: &Path) -> u64 {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.metadata().ok()).map(|metadata| metadata.len()).sum()
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or_default()
 }
