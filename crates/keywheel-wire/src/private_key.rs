@@ -2,7 +2,7 @@
 
 mod decode;
 mod decrypt;
-mod encode;
+pub(crate) mod encode;
 
 use std::fmt;
 

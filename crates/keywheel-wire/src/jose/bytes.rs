@@ -15,7 +15,7 @@ pub(super) fn decode(text: &str) -> Option<Vec<u8>> {
 }
 
 /// `r || s`, each `width` octets, as the DER that X.509 and the signer speak.
-pub(super) fn fixed_to_der(signature: &[u8], width: usize) -> Option<Vec<u8>> {
+pub(crate) fn fixed_to_der(signature: &[u8], width: usize) -> Option<Vec<u8>> {
     if signature.len() != width.checked_mul(2)? {
         return None;
     }

@@ -26,7 +26,7 @@ const OID_HMAC_SHA256: &[u8] = b"\x2a\x86\x48\x86\xf7\x0d\x02\x09";
 const OID_AES_256_CBC: &[u8] = b"\x60\x86\x48\x01\x65\x03\x04\x01\x2a";
 
 /// One DER element around parts that are concatenated. Its buffer is allocated once, so that no copy of a key stays behind.
-pub(super) fn element(tag: u8, parts: &[&[u8]]) -> Zeroizing<Vec<u8>> {
+pub(crate) fn element(tag: u8, parts: &[&[u8]]) -> Zeroizing<Vec<u8>> {
     let length: usize = parts.iter().map(|part| part.len()).sum();
     let mut der = Zeroizing::new(Vec::with_capacity(length + 6));
     der.push(tag);
@@ -49,22 +49,22 @@ pub(super) fn pkcs8(algorithm: &[u8], private_key: &[u8]) -> Zeroizing<Vec<u8>> 
 }
 
 /// A SubjectPublicKeyInfo.
-pub(super) fn spki(algorithm: &[u8], bits: &[u8]) -> Vec<u8> {
+pub(crate) fn spki(algorithm: &[u8], bits: &[u8]) -> Vec<u8> {
     element(SEQUENCE, &[algorithm, &element(BIT_STRING, &[&[0], bits])]).to_vec()
 }
 
 /// An AlgorithmIdentifier; `parameters` is DER, empty for none.
-pub(super) fn algorithm(oid: ObjectIdentifier, parameters: &[u8]) -> Vec<u8> {
+pub(crate) fn algorithm(oid: ObjectIdentifier, parameters: &[u8]) -> Vec<u8> {
     element(SEQUENCE, &[&element(OID, &[oid.as_bytes()]), parameters]).to_vec()
 }
 
 /// The AlgorithmIdentifier of RSA keys.
-pub(super) fn rsa_algorithm() -> Vec<u8> {
+pub(crate) fn rsa_algorithm() -> Vec<u8> {
     algorithm(crate::signer::OID_RSA, NULL)
 }
 
 /// The DER of an OID.
-pub(super) fn oid(oid: ObjectIdentifier) -> Vec<u8> {
+pub(crate) fn oid(oid: ObjectIdentifier) -> Vec<u8> {
     element(OID, &[oid.as_bytes()]).to_vec()
 }
 
