@@ -2,5 +2,6 @@
 
 pub mod files;
 pub mod hook;
+pub mod probe;
 pub mod step_client;
 pub mod tls;
