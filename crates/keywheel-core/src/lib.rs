@@ -13,6 +13,7 @@ pub mod key_blocklist;
 pub mod key_strength;
 pub mod lint;
 pub mod names;
+pub mod pace;
 pub mod provisioner;
 pub mod rekey;
 pub mod revocation;

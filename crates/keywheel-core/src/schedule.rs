@@ -67,13 +67,54 @@ pub fn next_rekey(
     last_success: Option<Timestamp>,
     seed: u64,
 ) -> Timestamp {
+    let jitter = match timing {
+        // A period that was asked of a single daemon is kept to the second.
+        Timing::Every(period) if period.is_positive() => SignedDuration::ZERO,
+        _ => twentieth(validity),
+    };
+    next_within(now, validity, timing, jitter, last_success, seed)
+}
+
+/// The same for one of many: by chance up to `jitter` earlier, whatever the timing, so that they do not come together.
+///
+/// Without a `jitter` it is a twentieth of the validity, or of the period.
+pub fn next_of_many(
+    now: Timestamp,
+    validity: Validity,
+    timing: Timing,
+    jitter: Option<SignedDuration>,
+    last_success: Option<Timestamp>,
+    seed: u64,
+) -> Timestamp {
+    let jitter = jitter.unwrap_or_else(|| match timing {
+        Timing::Every(period) if period.is_positive() => period / 20,
+        _ => twentieth(validity),
+    });
+    next_within(now, validity, timing, jitter.max(SignedDuration::ZERO), last_success, seed)
+}
+
+fn next_within(
+    now: Timestamp,
+    validity: Validity,
+    timing: Timing,
+    jitter: SignedDuration,
+    last_success: Option<Timestamp>,
+    seed: u64,
+) -> Timestamp {
     let length = validity.length().max(SignedDuration::ZERO);
     let remaining = validity.not_after.duration_since(now);
-    let twentieth = length / 20;
-    let delay = match timing {
+    let twentieth = twentieth(validity);
+    let (delay, pause) = match timing {
         Timing::Every(period) if period.is_positive() => {
-            // The last twentieth is kept for tries that fail.
-            if remaining <= period { SignedDuration::ZERO } else { period.min(remaining.saturating_sub(twentieth)) }
+            let earlier = part(jitter.min(period / 2), seed);
+            if remaining <= period {
+                (SignedDuration::ZERO, pause_after_success(twentieth, remaining))
+            } else {
+                // The last twentieth is kept for tries that fail. A period is the user's own word for how long to wait,
+                // however short.
+                let wanted = period.min(remaining.saturating_sub(twentieth)).saturating_sub(earlier);
+                (wanted, period.saturating_sub(earlier).max(FLOOR))
+            }
         }
         _ => {
             let lead = match timing {
@@ -81,20 +122,20 @@ pub fn next_rekey(
                 _ => length / 3,
             };
             let latest = remaining.saturating_sub(lead);
-            if latest < twentieth { part(latest, seed) } else { latest.saturating_sub(part(twentieth, seed)) }
+            let delay = if latest < jitter { part(latest, seed) } else { latest.saturating_sub(part(jitter, seed)) };
+            (delay, pause_after_success(twentieth, remaining))
         }
     };
     let wanted = later(now, delay.max(SignedDuration::ZERO));
-    let pause = match timing {
-        // A period is the user's own word for how long to wait, however short.
-        Timing::Every(period) if period.is_positive() && remaining > period => period.max(FLOOR),
-        _ => pause_after_success(twentieth, remaining),
-    };
     match last_success {
         // A success that the clock puts into the future is one before the clock was set back: it happened just now.
         Some(success) => wanted.max(later(success.min(now), pause)),
         None => wanted,
     }
+}
+
+fn twentieth(validity: Validity) -> SignedDuration {
+    validity.length().max(SignedDuration::ZERO) / 20
 }
 
 /// The moment of the next try after `failures` failed ones in a row (1 after the first). `seed` is chance.

@@ -113,6 +113,22 @@ fn timings() -> impl Strategy<Value = Timing> {
     ]
 }
 
+#[test]
+fn ten_thousand_that_are_due_in_one_minute_are_spread() {
+    let validity = Validity { not_before: at(0), not_after: at(24 * HOUR) };
+    for timing in [Timing::LastThird, Timing::Every(seconds(16 * HOUR))] {
+        let mut minutes = std::collections::BTreeMap::new();
+        // Chance that is spread evenly, as a generator's is.
+        for seed in (0..10_000_u64).map(|index| index.wrapping_mul(0x9E37_79B9_7F4A_7C15)) {
+            let next = next_of_many(at(0), validity, timing, None, None, seed);
+            *minutes.entry(next.as_second() / 60).or_insert(0_u32) += 1;
+        }
+        // A twentieth of a day is 72 minutes, of sixteen hours 48.
+        assert!(minutes.len() >= 48, "{timing:?}: {} minutes", minutes.len());
+        assert!(minutes.values().all(|count| *count < 250), "{timing:?}: {minutes:?}");
+    }
+}
+
 proptest! {
     #[test]
     fn a_rekey_is_never_planned_for_the_past_or_after_the_end(
@@ -164,6 +180,21 @@ proptest! {
         // over is replaced faster, and even then never twice in a second.
         let most = 22 + length / HOUR + if skew < 0 && skew + length < length / 10 + 120 { 200 } else { 0 };
         prop_assert!(rekeys <= most, "{} rekeys, at most {}", rekeys, most);
+    }
+
+    #[test]
+    fn one_of_many_comes_at_most_its_jitter_earlier_and_never_too_late(
+        length in 600_i64..10_000_000,
+        jitter in 0_i64..10_000_000,
+        seed: u64,
+    ) {
+        let validity = Validity { not_before: at(0), not_after: at(length) };
+        for timing in [Timing::LastThird, Timing::BeforeExpiry(seconds(length / 2)), Timing::Every(seconds(length / 2))] {
+            let latest = next_rekey(at(0), validity, timing, None, 0);
+            let next = next_of_many(at(0), validity, timing, Some(seconds(jitter)), None, seed);
+            prop_assert!(next <= latest && next >= at(0));
+            prop_assert!(next + seconds(jitter) >= latest);
+        }
     }
 
     #[test]
