@@ -36,6 +36,7 @@ const OWNED: &[(&str, &[&str])] = &[
     ("clap", &["keywheel"]),
     ("clap_complete", &["keywheel"]),
     ("clap_mangen", &["keywheel"]),
+    ("cryptoki", &["keywheel-signer"]),
     ("der", &["keywheel-wire"]),
     ("gotmpl", &["keywheel-wire"]),
     ("http-body-util", &["keywheel-server"]),
@@ -44,6 +45,7 @@ const OWNED: &[(&str, &[&str])] = &[
     ("md-5", &["keywheel-wire"]),
     ("metrics", &["keywheel-server"]),
     ("metrics-exporter-prometheus", &["keywheel-server"]),
+    ("notify", &["keywheel-reach"]),
     ("num-bigint", &["keywheel-core"]),
     ("pkcs1", &["keywheel-wire"]),
     ("pkcs8", &["keywheel-wire"]),
@@ -52,6 +54,7 @@ const OWNED: &[(&str, &[&str])] = &[
     ("sec1", &["keywheel-wire"]),
     ("shlex", &["keywheel-reach"]),
     ("sqlx", &["keywheel-store"]),
+    ("toml", &["keywheel-engine"]),
     ("tower", &["keywheel-server"]),
 ];
 
