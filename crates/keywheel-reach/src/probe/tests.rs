@@ -120,7 +120,7 @@ async fn a_server_that_agrees_leads_to_tls() {
         (Kind::Ldap, b"\x30\x0c\x02\x01\x01\x78\x07\x0a\x01\x00\x04\x00\x04\x00"),
         (Kind::Ldap, b"\x30\x84\x00\x00\x00\x10\x02\x01\x01\x78\x84\x00\x00\x00\x07\x0a\x01\x00\x04\x00\x04\x00"),
         (Kind::Postgres, b"S"),
-        (Kind::Mysql, b"\x14\x00\x00\x00\x0a8\x00\x01\x02\x03\x04nonces89\x00\xff\xffabc"),
+        (Kind::Mysql, b"\x15\x00\x00\x00\x0a8\x00\x01\x02\x03\x04nonces89\x00\xff\xffabc"),
         (Kind::XmppClient, b"<stream:stream><stream:features><starttls/></stream:features><proceed/>"),
         (Kind::XmppServer, b"<stream:stream>\n<stream:features><starttls/></stream:features><proceed xmlns='x'/>"),
     ] {
@@ -135,7 +135,7 @@ async fn a_server_without_tls_is_told_as_such() {
         (Kind::Smtp, &b"220 a\r\n250-PIPELINING\r\n250 STARTTLSX\r\n"[..]),
         (Kind::Sieve, b"\"SASL\" \"PLAIN\"\r\nOK\r\n"),
         (Kind::Postgres, b"N"),
-        (Kind::Mysql, b"\x14\x00\x00\x00\x0a8\x00\x01\x02\x03\x04nonces89\x00\xff\xf7abc"),
+        (Kind::Mysql, b"\x15\x00\x00\x00\x0a8\x00\x01\x02\x03\x04nonces89\x00\xff\xf7abc"),
         (Kind::XmppClient, b"<stream:stream><stream:features><bind/></stream:features>"),
         (Kind::XmppClient, b"<stream:stream><stream:features/>"),
     ] {
