@@ -5,3 +5,4 @@ pub mod hook;
 pub mod probe;
 pub mod step_client;
 pub mod tls;
+pub mod watch;
