@@ -1,6 +1,7 @@
 //! What a machine does that owns certificates: checks first, then asks the authority, then replaces files and says so.
 
 pub mod access;
+pub mod afterwards;
 mod ask;
 pub mod bootstrap;
 pub mod certificate;

@@ -116,7 +116,7 @@ pub async fn check(options: &CertificateOptions) -> Result<CertificatePlan, Clie
 
 /// Takes the pair; nobody else replaces it until it is dropped.
 fn take(options: &CertificateOptions) -> Result<Pair, ClientError> {
-    let pair = place::open(&options.certificate, &options.key)?;
+    let pair = place::open(&options.certificate, &options.key, None)?;
     place::recover(&pair, &mut Vec::new())?;
     pair.rehearse(ROOM_FOR_CHAIN, ROOM_FOR_KEY).map_err(|error| place::refused(&pair, error))?;
     Ok(pair)
@@ -174,7 +174,7 @@ impl CertificatePlan {
         let install = |error: keywheel_reach::files::pair::PairError| ClientError::Install(error.into());
         pair.issued(&mut pending, &chain_to_pem(&chain)).map_err(install)?;
         pair.install(&mut pending).map_err(install)?;
-        place::close(&pair)?;
+        place::retire(&pair)?;
         Ok(CertificateReport {
             certificate: options.certificate.clone(),
             key: Some(options.key.clone()),

@@ -242,7 +242,7 @@ impl Daemon {
         match self.attempt().await {
             Ok(RekeyOutcome::Done(report)) => self.succeeded(Event::Done(report), events),
             Ok(RekeyOutcome::NotYet { .. }) => self.succeeded(Event::FilesChanged, events),
-            Err(error @ ClientError::Hook { .. }) => self.succeeded(Event::HookFailed { error }, events),
+            Err(error @ ClientError::NotTaken { .. }) => self.succeeded(Event::HookFailed { error }, events),
             Err(error) => self.failed(error, events),
         }
     }
@@ -251,11 +251,11 @@ impl Daemon {
         let now = Timestamp::now();
         match current(&self.options.job) {
             Job::Rekey(mut job) => {
-                job.hook.must_be_there = false;
+                job.afterwards.hook.must_be_there = false;
                 rekey::run(&job, now).await
             }
             Job::Renew(mut job) => {
-                job.hook.must_be_there = false;
+                job.afterwards.hook.must_be_there = false;
                 renew::run(&job, now).await
             }
         }
@@ -404,10 +404,9 @@ fn validity(leaf: &Certificate) -> Validity {
 
 #[cfg(test)]
 mod tests {
-    use keywheel_reach::hook::HookOptions;
-
     use super::*;
     use crate::client::access::{Certifier, LocalAuthority};
+    use crate::client::afterwards::Afterwards;
     use crate::client::key_choice::KeyChoice;
 
     fn at(seconds: i64) -> Timestamp {
@@ -429,7 +428,8 @@ mod tests {
             expires_in: None,
             certifier: Certifier::Local(nobody),
             mtls: true,
-            hook: HookOptions::default(),
+            layout: None,
+            afterwards: Afterwards::default(),
             prove: true,
         };
         Daemon {

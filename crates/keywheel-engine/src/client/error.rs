@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use keywheel_reach::hook::{HookFailed, HookRefused};
+use keywheel_reach::hook::HookRefused;
 
+use super::afterwards::NotTaken;
 use super::rekey::RekeyReport;
 
 /// The cause of another error, whatever its type.
@@ -20,8 +21,8 @@ pub enum Fault {
     Refused,
     /// The authority was not reached or is busy: try again (exit code 4).
     Unreachable,
-    /// The new files are in place, but the hook failed (exit code 7).
-    Hook,
+    /// The new files were put in place, but the hook or the proof failed (exit code 7).
+    NotTaken,
 }
 
 /// Why a client command failed.
@@ -152,14 +153,29 @@ pub enum ClientError {
     /// The new files could not be put in place.
     #[error("the new files could not be put in place; the new key is safe, the next run goes on")]
     Install(#[source] Cause),
-    /// The new files are in place, the hook failed.
-    #[error("the new certificate and key are in place, but the hook failed")]
-    Hook {
+    /// The new files are in place, the hook or the proof failed.
+    #[error("the new certificate and key are in place, but {}", .source.what())]
+    NotTaken {
         /// What was done.
         report: Box<RekeyReport>,
         /// What failed.
         #[source]
-        source: HookFailed,
+        source: NotTaken,
+    },
+    /// The new files were in place, the hook or the proof failed, and the old files are back.
+    #[error(
+        "{}; rolled back: the old certificate and key are back in place{}; the new key is kept, the next run uses it",
+        .source.what(),
+        outcome_of_rollback(.again.as_deref())
+    )]
+    RolledBack {
+        /// What was tried: `new` is what was taken back.
+        report: Box<RekeyReport>,
+        /// What failed.
+        #[source]
+        source: NotTaken,
+        /// What failed when the users of the files were told to go back, if anything did.
+        again: Option<String>,
     },
 }
 
@@ -174,9 +190,17 @@ impl ClientError {
             Self::Unreachable(_) | Self::Unanswered(_) | Self::Locked { .. } | Self::Changed { .. } => {
                 Fault::Unreachable
             }
-            Self::Hook { .. } => Fault::Hook,
+            Self::NotTaken { .. } | Self::RolledBack { .. } => Fault::NotTaken,
             Self::Target { .. } | Self::Recover { .. } | Self::Mint(_) | Self::Speak { .. } => Fault::Failed,
             Self::Garbled(_) | Self::Install(_) | Self::Untrusted(_) => Fault::Failed,
         }
+    }
+}
+
+/// How those who use the files took the old pair again.
+fn outcome_of_rollback(failed: Option<&str>) -> String {
+    match failed {
+        None => ", and whoever uses them was told so".to_owned(),
+        Some(error) => format!(", but whoever uses them may not have taken them ({error})"),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use keywheel_reach::files::layout::Layout;
 use keywheel_reach::files::lock::LockError;
 use keywheel_reach::files::pair::{Pair, PairError, Recovered};
 use keywheel_reach::files::write::{PRIVATE, Target, WriteError};
@@ -9,9 +10,12 @@ use keywheel_reach::files::write::{PRIVATE, Target, WriteError};
 use super::error::ClientError;
 
 /// Takes both places; nobody else replaces them until the pair is dropped.
-pub(super) fn open(certificate: &Path, key: &Path) -> Result<Pair, ClientError> {
-    Pair::open(certificate, key).map_err(|error| match error {
-        PairError::SameFile(_) => ClientError::Usage(error.to_string()),
+pub(super) fn open(certificate: &Path, key: &Path, wanted: Option<Layout>) -> Result<Pair, ClientError> {
+    Pair::open(certificate, key, wanted).map_err(|error| match error {
+        PairError::SameFile(_)
+        | PairError::NotCombined(_)
+        | PairError::OfAnotherPair(_)
+        | PairError::HalfCombined(_) => ClientError::Usage(error.to_string()),
         PairError::Lock(LockError::Held(_)) => ClientError::Locked { file: key.to_owned() },
         PairError::Write(WriteError::NotAFile { ref path, .. } | WriteError::Os { ref path, .. }) => {
             ClientError::Target { file: path.clone(), source: error.into() }
@@ -31,12 +35,31 @@ pub(super) fn recover(pair: &Pair, notes: &mut Vec<String>) -> Result<Recovered,
             "an earlier run was cut off, and the files were changed since: what it had is in {}",
             place.display()
         )),
+        Recovered::RolledBack(_) => notes.push(
+            "an earlier run brought the old pair back, since the new one was not taken; that new pair is tried again"
+                .to_owned(),
+        ),
         Recovered::Nothing | Recovered::Undone | Recovered::Pending(_) => {}
     }
     Ok(recovered)
 }
 
-/// Forgets what was begun: the files are in place, and whoever uses them was told.
+/// Lets the pair lie as is wanted, if anything is; what the files hold stays the same.
+pub(super) fn convert(pair: &mut Pair, wanted: Option<Layout>) -> Result<(), ClientError> {
+    let Some(layout) = wanted.filter(|wanted| *wanted != pair.layout()) else { return Ok(()) };
+    match pair.convert(layout) {
+        Err(error @ PairError::OtherConversion { .. }) => Err(ClientError::Usage(error.to_string())),
+        Err(error) => Err(refused(pair, error)),
+        Ok(()) => Ok(()),
+    }
+}
+
+/// Forgets what was begun and what was replaced: the new files are in use.
+pub(super) fn retire(pair: &Pair) -> Result<(), ClientError> {
+    pair.retire().map_err(|error| ClientError::Recover { file: pair.key().named().to_owned(), source: error.into() })
+}
+
+/// Forgets what was begun: the files are in place, and whoever uses them was told. What was replaced stays beside them.
 pub(super) fn close(pair: &Pair) -> Result<(), ClientError> {
     pair.discard().map_err(|error| ClientError::Recover { file: pair.key().named().to_owned(), source: error.into() })
 }

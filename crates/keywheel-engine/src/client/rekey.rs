@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use keywheel_core::schedule::{self, Gate};
-use keywheel_reach::files::pair::{Intent, Pair, Pending, Recovered};
-use keywheel_reach::hook::{Hook, HookOptions, Variable};
+use keywheel_reach::files::combined;
+use keywheel_reach::files::layout::Layout;
+use keywheel_reach::files::pair::{Intent, Pair, PairError, Pending, Recovered};
+use keywheel_reach::hook::Hook;
 use keywheel_signer::file_key::FileKey;
 use keywheel_signer::random;
 use keywheel_wire::private_key::{Encoding, KeyKind};
@@ -16,6 +18,7 @@ use keywheel_wire::x509::request::{self, Request as SigningRequest};
 use zeroize::Zeroizing;
 
 use super::access::Certifier;
+use super::afterwards::{Afterwards, InPlace};
 use super::ask::{self, Asker};
 use super::error::ClientError;
 use super::key_choice::KeyChoice;
@@ -49,8 +52,11 @@ pub struct RekeyOptions {
     pub certifier: Certifier,
     /// Whether the old certificate authenticates the connection; if not, a token does (for proxies that end TLS).
     pub mtls: bool,
+    /// How the pair is to lie on disk; as it lies now, or flat, if nothing is said. One file for both must be said where
+    /// the certificate and the key have one name.
+    pub layout: Option<Layout>,
     /// What happens afterwards.
-    pub hook: HookOptions,
+    pub afterwards: Afterwards,
     /// Shakes hands with the authority afterwards, with the new pair.
     pub prove: bool,
 }
@@ -141,6 +147,8 @@ enum Start {
     Finished,
     /// An earlier run was cut off before the answer.
     Resume(Box<Request>),
+    /// The new pair of an earlier run was taken back; it is tried again.
+    Again(Box<Request>),
     /// From the beginning.
     Afresh,
 }
@@ -160,7 +168,7 @@ pub async fn check(options: &RekeyOptions, now: Timestamp) -> Result<RekeyPlan, 
         certificate_target: held.pair.certificate().named().to_owned(),
         key_target: held.pair.key().named().to_owned(),
         not_yet: if let Start::NotYet(remaining) = held.start { Some(remaining) } else { None },
-        resumes: matches!(held.start, Start::Resume(_) | Start::Finished),
+        resumes: matches!(held.start, Start::Resume(_) | Start::Again(_) | Start::Finished),
         hook_due: held.hook_due,
         old: held.old,
         overwrites: held.overwrites,
@@ -174,19 +182,19 @@ pub(super) async fn run(options: &RekeyOptions, now: Timestamp) -> Result<RekeyO
 
 fn take(options: &RekeyOptions, now: Timestamp) -> Result<Held, ClientError> {
     let kind = options.key_choice.kind()?;
-    let hook = Hook::check(&options.hook).map_err(ClientError::HookRefused)?;
+    let hook = Hook::check(&options.afterwards.hook).map_err(ClientError::HookRefused)?;
     let certificate_target = options.out_certificate.as_deref().unwrap_or(&options.certificate);
     let key_target = options.out_key.as_deref().unwrap_or(&options.key);
     let mut notes = Vec::new();
 
     // The old pair may itself be half of what an earlier run was putting in place.
     if (certificate_target, key_target) != (&options.certificate, &options.key) && options.certificate != options.key {
-        let pair = place::open(&options.certificate, &options.key)?;
+        let pair = place::open(&options.certificate, &options.key, options.layout)?;
         if matches!(place::recover(&pair, &mut notes)?, Recovered::Finished { .. }) {
             place::close(&pair)?;
         }
     }
-    let pair = place::open(certificate_target, key_target)?;
+    let pair = place::open(certificate_target, key_target, options.layout)?;
     let recovered = place::recover(&pair, &mut notes)?;
 
     let (chain, key) = load::pair(&options.certificate, &options.key, options.password.as_ref().map(|p| p.as_slice()))?;
@@ -203,12 +211,23 @@ fn take(options: &RekeyOptions, now: Timestamp) -> Result<Held, ClientError> {
     let start = match (recovered, gate) {
         (Recovered::Finished { old_certificate }, gate)
             if turned(&old_certificate, &pair)
-                && (matches!(gate, Gate::NotYet { .. }) || is_fresh(pair.certificate().real(), now)) =>
+                && (matches!(gate, Gate::NotYet { .. })
+                    || load::content("the certificate", pair.certificate().real())
+                        .is_ok_and(|chain| is_fresh(&chain, now))) =>
         {
             if let Ok(replaced) = Certificate::from_pem(old_certificate.as_bytes()) {
                 old = load::summary(&replaced);
             }
             Start::Finished
+        }
+        (Recovered::RolledBack(pending), gate) => {
+            let still_good = pending.chain().is_some_and(|chain| is_fresh(chain.as_bytes(), now));
+            let request = resume(options, &pair, *pending, load::leaf(&chain)?, given.as_ref(), kind);
+            match (request.filter(|_| still_good), gate) {
+                (Some(request), _) => Start::Again(Box::new(request)),
+                (None, Gate::NotYet { remaining }) => Start::NotYet(remaining),
+                (None, Gate::Due) => Start::Afresh,
+            }
         }
         // Whatever the gate says: the authority may have certified this key, and end the old certificate for it soon.
         (Recovered::Pending(pending), gate) => {
@@ -240,7 +259,7 @@ fn take(options: &RekeyOptions, now: Timestamp) -> Result<Held, ClientError> {
         ));
     }
     let mut to_write = Vec::new();
-    if matches!(start, Start::Resume(_) | Start::Afresh) {
+    if matches!(start, Start::Resume(_) | Start::Again(_) | Start::Afresh) {
         pair.rehearse(ROOM_FOR_CHAIN, ROOM_FOR_KEY).map_err(|error| place::refused(&pair, error))?;
         to_write = overwrites(&pair, options);
     }
@@ -310,14 +329,23 @@ impl Held {
         if self.hook_due && matches!(self.start, Start::Afresh) {
             // What comes now may take long or fail; that the pair of the earlier run is in place is true already.
             let report = self.report(self.old.clone(), true);
-            if let Err(ClientError::Hook { source, .. }) = run_hook(&self.hook, report, &self.pair).await {
-                self.notes.push(format!("the hook of the earlier run failed: {}", place::with_causes(&source)));
+            let told = Afterwards { rollback: false, ..self.options.afterwards.clone() };
+            let in_place = InPlace { pair: &self.pair, report, authority: None };
+            if let Err(ClientError::NotTaken { source, .. }) = told.conclude(&self.hook, in_place).await {
+                self.notes.push(format!("of the earlier run {}: {}", source.what(), place::with_causes(&source)));
             }
+        }
+        if matches!(self.start, Start::Resume(_) | Start::Again(_) | Start::Afresh) {
+            place::convert(&mut self.pair, self.options.layout)?;
         }
         let (request, resumed) = match std::mem::replace(&mut self.start, Start::Afresh) {
             Start::NotYet(remaining) => return self.tell_late(remaining).await,
             Start::Finished => (None, true),
             Start::Resume(request) => (Some(*request), true),
+            Start::Again(mut request) => {
+                self.pair.install(&mut request.pending).map_err(|error| ClientError::Install(error.into()))?;
+                (None, true)
+            }
             Start::Afresh => (Some(self.mint()?), false),
         };
         if let Some(request) = request {
@@ -331,7 +359,8 @@ impl Held {
     async fn tell_late(self, remaining: SignedDuration) -> Result<RekeyOutcome, ClientError> {
         if self.hook_due {
             let report = self.report(self.old.clone(), true);
-            run_hook(&self.hook, report, &self.pair).await?;
+            let in_place = InPlace { pair: &self.pair, report, authority: None };
+            self.options.afterwards.conclude(&self.hook, in_place).await?;
         }
         Ok(RekeyOutcome::NotYet { remaining })
     }
@@ -362,7 +391,10 @@ impl Held {
     fn given_pem(&self, given: &LoadedKey) -> Result<Zeroizing<Vec<u8>>, ClientError> {
         let stays = self.options.private_key.as_deref().and_then(|file| file.canonicalize().ok());
         if stays.as_deref() == Some(self.pair.key().real()) {
-            return Ok(given.text.clone());
+            return Ok(match self.pair.layout() {
+                Layout::Combined => combined::split(&given.text).0,
+                Layout::Flat | Layout::Generations => given.text.clone(),
+            });
         }
         let encrypted = given.form.encrypted || self.key.form.encrypted;
         let pem = given.signer.to_pem(given.form.encoding, self.password_if(encrypted));
@@ -407,39 +439,27 @@ impl Held {
 
     /// Puts certificate and key in their places, through the journal.
     fn publish(&self, mut pending: Pending, chain: &[Certificate]) -> Result<(), ClientError> {
-        let install = |error: keywheel_reach::files::pair::PairError| ClientError::Install(error.into());
+        let install = |error: PairError| ClientError::Install(error.into());
         self.pair.issued(&mut pending, &chain_to_pem(chain)).map_err(install)?;
         self.pair.install(&mut pending).map_err(install)
     }
 
-    /// Looks at what is on disk now, proves it and tells those who use it.
+    /// Looks at what is on disk now, tells those who use it and proves it.
     async fn conclude(mut self, resumed: bool) -> Result<RekeyOutcome, ClientError> {
         let (certificate, key) = (self.pair.certificate().real().to_owned(), self.pair.key().real().to_owned());
         let password = self.options.password.as_ref().map(|password| password.as_slice());
         let (chain, loaded) = load::pair(&certificate, &key, password)?;
         let new = load::summary(load::leaf(&chain)?);
-        let mut warnings = std::mem::take(&mut self.notes);
-        if let Certifier::Remote(access) = &self.options.certifier
-            && self.options.prove
-        {
-            let asker = Asker { chain: &chain, signer: loaded.signer.clone(), mtls: true };
-            let proved = match access.client(Some(&asker.identity())) {
-                Ok(client) => client.health().await.map_err(ask::failed).map(|_| ()),
-                Err(error) => Err(error),
-            };
-            if let Err(error) = proved {
-                warnings.push(format!(
-                    "the new pair is in place, but a connection to the authority with it was not possible: {}",
-                    place::with_causes(&error)
-                ));
-            }
-        }
         if new.not_after < Timestamp::now() {
-            warnings.push(format!("the new certificate has expired already, at {}: run this again", new.not_after));
+            self.notes.push(format!("the new certificate has expired already, at {}: run this again", new.not_after));
         }
-        self.notes = warnings;
         let report = self.report(new, resumed);
-        run_hook(&self.hook, report, &self.pair).await
+        let asker = Asker { chain: &chain, signer: loaded.signer.clone(), mtls: true };
+        let authority = match &self.options.certifier {
+            Certifier::Remote(access) if self.options.prove => Some((access, asker.identity())),
+            _ => None,
+        };
+        self.options.afterwards.conclude(&self.hook, InPlace { pair: &self.pair, report, authority }).await
     }
 
     fn report(&self, new: CertificateSummary, resumed: bool) -> RekeyReport {
@@ -453,38 +473,6 @@ impl Held {
             warnings: self.notes.clone(),
         }
     }
-}
-
-/// Runs the hook, forgets the journal that said that it was due, and makes the outcome.
-///
-/// The pair is held until then: the hook is part of the replacement. A process that dies in it runs it again at its next
-/// start; a hook that ran and failed is told of, not run again.
-pub(super) async fn run_hook(hook: &Hook, mut report: RekeyReport, pair: &Pair) -> Result<RekeyOutcome, ClientError> {
-    let ran = hook.run(&environment(&report)).await;
-    if let Err(error) = place::close(pair) {
-        report.warnings.push(place::with_causes(&error));
-    }
-    match ran {
-        Ok(()) => Ok(RekeyOutcome::Done(Box::new(report))),
-        Err(source) => Err(ClientError::Hook { report: Box::new(report), source }),
-    }
-}
-
-/// What the command of a hook is told.
-fn environment(report: &RekeyReport) -> Vec<Variable> {
-    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).into_os_string();
-    vec![
-        ("KEYWHEEL_CERTIFICATE", absolute(&report.certificate)),
-        ("KEYWHEEL_KEY", absolute(&report.key)),
-        ("KEYWHEEL_SUBJECT", report.new.subject.clone().into()),
-        ("KEYWHEEL_SERIAL", report.new.serial.clone().into()),
-        ("KEYWHEEL_OLD_SERIAL", report.old.serial.clone().into()),
-        ("KEYWHEEL_FINGERPRINT", report.new.fingerprint.clone().into()),
-        ("KEYWHEEL_OLD_FINGERPRINT", report.old.fingerprint.clone().into()),
-        ("KEYWHEEL_KEY_FINGERPRINT", report.new.key_fingerprint.clone().into()),
-        ("KEYWHEEL_NOT_BEFORE", report.new.not_before.to_string().into()),
-        ("KEYWHEEL_NOT_AFTER", report.new.not_after.to_string().into()),
-    ]
 }
 
 fn gate(options: &RekeyOptions, old: &Certificate, now: Timestamp) -> Result<Gate, ClientError> {
@@ -506,8 +494,8 @@ fn turned(old_certificate: &str, pair: &Pair) -> bool {
 }
 
 /// Whether a pair that was just finished for an earlier run is good enough to be the result of this one.
-fn is_fresh(certificate: &Path, now: Timestamp) -> bool {
-    load::chain(certificate).ok().and_then(|chain| chain.into_iter().next()).is_some_and(|leaf| {
+fn is_fresh(chain: &[u8], now: Timestamp) -> bool {
+    Certificate::from_pem(chain).is_ok_and(|leaf| {
         let whole = leaf.not_after().duration_since(leaf.not_before());
         leaf.not_after().duration_since(now) > whole / 3
     })

@@ -4,13 +4,16 @@ use std::path::PathBuf;
 
 use jiff::{SignedDuration, Timestamp};
 use keywheel_core::schedule::{self, Gate};
-use keywheel_reach::files::pair::{Intent, Pair, PairError, Recovered};
-use keywheel_reach::hook::{Hook, HookOptions};
+use keywheel_reach::files::combined;
+use keywheel_reach::files::layout::Layout;
+use keywheel_reach::files::pair::{Intent, Pair, PairError, Pending, Recovered};
+use keywheel_reach::hook::Hook;
 use keywheel_wire::signer::Signer;
 use keywheel_wire::x509::certificate::{Certificate, chain_to_pem};
 use zeroize::Zeroizing;
 
 use super::access::Certifier;
+use super::afterwards::{Afterwards, InPlace};
 use super::ask::{self, Asker};
 use super::error::ClientError;
 use super::load::{self, LoadedKey};
@@ -37,8 +40,10 @@ pub struct RenewOptions {
     pub certifier: Certifier,
     /// Whether the old certificate authenticates the connection; if not, a token does.
     pub mtls: bool,
+    /// How the pair is to lie on disk; as it lies now, or flat, if nothing is said.
+    pub layout: Option<Layout>,
     /// What happens afterwards.
-    pub hook: HookOptions,
+    pub afterwards: Afterwards,
 }
 
 /// Everything that could be known beforehand was checked; nothing was changed yet, and nothing is held.
@@ -58,6 +63,8 @@ struct Held {
     chain: Vec<Certificate>,
     key: LoadedKey,
     not_yet: Option<SignedDuration>,
+    /// The new certificate of an earlier run was taken back; it is tried again.
+    again: Option<Box<Pending>>,
     hook_due: bool,
     overwrites: Vec<PathBuf>,
     notes: Vec<String>,
@@ -81,26 +88,32 @@ pub(super) async fn run(options: &RenewOptions, now: Timestamp) -> Result<RekeyO
 }
 
 fn take(options: &RenewOptions, now: Timestamp) -> Result<Held, ClientError> {
-    let hook = Hook::check(&options.hook).map_err(ClientError::HookRefused)?;
+    let hook = Hook::check(&options.afterwards.hook).map_err(ClientError::HookRefused)?;
     let mut notes = Vec::new();
     let target = options.out.as_deref().unwrap_or(&options.certificate);
     // The pair may itself be half of what an earlier rekey was putting in place.
     if target != options.certificate {
-        let source = place::open(&options.certificate, &options.key)?;
+        let source = place::open(&options.certificate, &options.key, options.layout)?;
         if matches!(place::recover(&source, &mut notes)?, Recovered::Finished { .. }) {
             place::close(&source)?;
         }
     }
-    let pair = place::open(target, &options.key)?;
+    let pair = place::open(target, &options.key, options.layout)?;
     let recovered = place::recover(&pair, &mut notes)?;
     let password = options.password.as_ref().map(|password| password.as_slice());
     let (chain, key) = load::pair(&options.certificate, &options.key, password)?;
     if let Certifier::Remote(access) = &options.certifier {
         load::roots(access.root())?;
     }
+    let hook_due = matches!(recovered, Recovered::Finished { .. });
+    let was_pending = matches!(recovered, Recovered::Pending(_));
+    let again = match recovered {
+        Recovered::RolledBack(pending) if is_renewal(&pending, &pair, &key, load::leaf(&chain)?, now) => Some(pending),
+        _ => None,
+    };
     let not_yet = match schedule::gate(now, load::leaf(&chain)?.not_after(), options.expires_in, rekey::seed()?) {
         Gate::Due => None,
-        Gate::NotYet { remaining } => Some(remaining),
+        Gate::NotYet { remaining } => Some(remaining).filter(|_| again.is_none()),
     };
     let mut overwrites = Vec::new();
     if not_yet.is_none() {
@@ -108,11 +121,10 @@ fn take(options: &RenewOptions, now: Timestamp) -> Result<Held, ClientError> {
         pair.certificate().rehearse(ROOM_FOR_CHAIN).map_err(|error| place::refused(&pair, error.into()))?;
         overwrites = place::existing([pair.certificate()]);
     }
-    if not_yet.is_none() && matches!(recovered, Recovered::Pending(_)) {
+    if not_yet.is_none() && was_pending {
         notes.push(place::note_of_kept_key(&pair));
     }
-    let hook_due = matches!(recovered, Recovered::Finished { .. });
-    Ok(Held { options: options.clone(), pair, hook, chain, key, not_yet, hook_due, overwrites, notes })
+    Ok(Held { options: options.clone(), pair, hook, chain, key, not_yet, again, hook_due, overwrites, notes })
 }
 
 impl RenewPlan {
@@ -151,27 +163,42 @@ impl RenewPlan {
 }
 
 impl Held {
-    async fn run(self) -> Result<RekeyOutcome, ClientError> {
+    async fn run(mut self) -> Result<RekeyOutcome, ClientError> {
         let old = load::summary(load::leaf(&self.chain)?);
         if let Some(remaining) = self.not_yet {
             // Nothing is to be replaced, but an earlier run was cut off before it told anybody of what it replaced.
             if self.hook_due {
-                rekey::run_hook(&self.hook, self.report(old.clone(), old), &self.pair).await?;
+                self.conclude(old.clone(), old).await?;
             }
             return Ok(RekeyOutcome::NotYet { remaining });
+        }
+        place::convert(&mut self.pair, self.options.layout)?;
+        let install = |error: PairError| ClientError::Install(error.into());
+        if let Some(mut pending) = self.again.take() {
+            self.pair.install(&mut pending).map_err(install)?;
+            let new = load::summary(load::leaf(&load::chain(self.pair.certificate().real())?)?);
+            return self.conclude(old, new).await;
         }
         let asker = Asker { chain: &self.chain, signer: self.key.signer.clone(), mtls: self.options.mtls };
         let chain = asker.renew(&self.options.certifier, Timestamp::now()).await?;
         ask::check_chain(&chain, self.key.signer.public_key())?;
         // The key is in its place and stays there; the journal is for the hook, which a crash must not lose.
-        let install = |error: PairError| ClientError::Install(error.into());
         let old_certificate = load::leaf(&self.chain)?.to_pem();
-        let intent = Intent { key_pem: self.key.text.clone(), request_pem: Vec::new(), old_certificate };
+        let key_pem = match self.pair.layout() {
+            Layout::Combined => combined::split(&self.key.text).0,
+            Layout::Flat | Layout::Generations => self.key.text.clone(),
+        };
+        let intent = Intent { key_pem, request_pem: Vec::new(), old_certificate };
         let mut pending = self.pair.begin(intent).map_err(install)?;
         self.pair.issued(&mut pending, &chain_to_pem(&chain)).map_err(install)?;
         self.pair.install(&mut pending).map_err(install)?;
         let new = load::summary(load::leaf(&chain)?);
-        rekey::run_hook(&self.hook, self.report(old, new), &self.pair).await
+        self.conclude(old, new).await
+    }
+
+    async fn conclude(&self, old: CertificateSummary, new: CertificateSummary) -> Result<RekeyOutcome, ClientError> {
+        let in_place = InPlace { pair: &self.pair, report: self.report(old, new), authority: None };
+        self.options.afterwards.conclude(&self.hook, in_place).await
     }
 
     fn report(&self, old: CertificateSummary, new: CertificateSummary) -> RekeyReport {
@@ -185,4 +212,15 @@ impl Held {
             warnings: self.notes.clone(),
         }
     }
+}
+
+/// Whether what was taken back is a certificate for this key, in place of this certificate, and still good.
+fn is_renewal(pending: &Pending, pair: &Pair, key: &LoadedKey, old: &Certificate, now: Timestamp) -> bool {
+    let Some(leaf) = pending.chain().and_then(|chain| Certificate::from_pem(chain.as_bytes()).ok()) else {
+        return false;
+    };
+    pending.is_for(pair)
+        && pending.intent().old_certificate == old.to_pem()
+        && leaf.spki() == key.signer.public_key()
+        && leaf.not_after() > now
 }

@@ -14,6 +14,7 @@ use keywheel_wire::x509::certificate::Certificate;
 use zeroize::Zeroizing;
 
 use super::access::{Certifier, LocalAuthority, LocalRequest};
+use super::afterwards::Afterwards;
 use super::certificate::{self, Authorization, CertificateOptions};
 use super::daemon::{self, Command, DaemonOptions, Event, Job};
 use super::error::{ClientError, Fault};
@@ -108,7 +109,8 @@ impl World {
             expires_in: None,
             certifier: self.certifier.clone(),
             mtls: true,
-            hook: HookOptions::default(),
+            layout: None,
+            afterwards: Afterwards::default(),
             prove: true,
         }
     }
@@ -303,7 +305,10 @@ async fn what_cannot_work_is_refused_before_the_authority_is_asked() {
     let foreign = FileKey::generate(KeyKind::EcP256).unwrap();
     std::fs::write(world.path("foreign.key"), foreign.to_pem(Encoding::Sec1, None).unwrap().as_bytes()).unwrap();
     let before = world.names();
-    let hook = |exec: &str| HookOptions { exec: Some(exec.to_owned()), ..HookOptions::default() };
+    let hook = |exec: &str| Afterwards {
+        hook: HookOptions { exec: Some(exec.to_owned()), ..HookOptions::default() },
+        ..Afterwards::default()
+    };
     let bad_kty = KeyChoice { kty: Some("FOO".to_owned()), ..KeyChoice::default() };
     let cases = [
         RekeyOptions { key: world.path("foreign.key"), ..options.clone() },
@@ -315,8 +320,8 @@ async fn what_cannot_work_is_refused_before_the_authority_is_asked() {
         RekeyOptions { out_certificate: Some("/proc/svc.crt".into()), ..options.clone() },
         RekeyOptions { private_key: Some(world.path("svc.crt")), ..options.clone() },
         RekeyOptions { private_key: Some(world.path("svc.key")), ..options.clone() },
-        RekeyOptions { hook: hook("/no/such/program"), ..options.clone() },
-        RekeyOptions { hook: hook("echo 'open"), ..options.clone() },
+        RekeyOptions { afterwards: hook("/no/such/program"), ..options.clone() },
+        RekeyOptions { afterwards: hook("echo 'open"), ..options.clone() },
         RekeyOptions { key_choice: bad_kty, ..options.clone() },
     ];
     for (number, case) in cases.iter().enumerate() {
@@ -334,8 +339,9 @@ async fn a_failing_hook_is_told_apart_and_the_new_pair_stays() {
     let out = world.path("seen");
     let exec = format!("sh -c 'echo $KEYWHEEL_SERIAL $KEYWHEEL_OLD_SERIAL > {}; exit 9'", out.display());
     let hook = HookOptions { exec: Some(exec), ..HookOptions::default() };
-    let error = run(&RekeyOptions { hook, ..world.options() }).await.unwrap_err();
-    assert_eq!(error.fault(), Fault::Hook);
+    let afterwards = Afterwards { hook, ..Afterwards::default() };
+    let error = run(&RekeyOptions { afterwards, ..world.options() }).await.unwrap_err();
+    assert_eq!(error.fault(), Fault::NotTaken);
     let new = world.leaf("svc.crt");
     assert_ne!(new, old);
     world.assert_pair("svc.crt", "svc.key", None);
@@ -365,7 +371,8 @@ async fn a_renewal_keeps_the_key() {
         expires_in: None,
         certifier: world.certifier.clone(),
         mtls: true,
-        hook: HookOptions::default(),
+        layout: None,
+        afterwards: Afterwards::default(),
     };
     renew::check(&options, Timestamp::now()).await.unwrap().run().await.unwrap();
     let new = world.leaf("svc.crt");

@@ -8,22 +8,28 @@
 //! | phase `requested` | the authority may have certified `key.pem` | asks again, with the same key and request |
 //! | phase `issued` | the certificate is in the journal | puts both in place |
 //! | phase `installed` | both are in place; who uses them may not know yet | tells them, then removes it |
+//! | `rolled_back` | both were in place and were taken back | puts both in place again |
 //!
-//! The journal goes away only after both files are durable in their places and everybody was told.
+//! The journal goes away only after both files are durable in their places and everybody was told. What was replaced stays
+//! beside it until the new pair is known to be in use.
+
+mod journal;
 
 use std::ffi::OsStr;
 use std::fs::DirBuilder;
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use keywheel_core::file_pair::{self, CertificateSeen, DiscardReason, Observed, Recovery, Request, Targets};
-use keywheel_core::fingerprint::{CertificateDigest, KeyDigest};
-use serde::{Deserialize, Serialize};
+use keywheel_core::file_pair::{DiscardReason, Recovery};
 use zeroize::Zeroizing;
 
+pub use self::journal::Pending;
+use self::journal::{Journal, Phase};
+pub(super) use self::journal::{digest, digest_of_file, read};
+use super::layout::{self, Files, Layout};
 use super::lock::{Lock, LockError};
-use super::write::{PRIVATE, Target, WriteError, remove_if_there, sync_directory, write_private};
+use super::write::{Target, WriteError, remove_if_there, sync_directory, write_private};
 
 const JOURNAL: &str = "journal.json";
 const KEY: &str = "key.pem";
@@ -32,17 +38,13 @@ const REQUEST: &str = "request.pem";
 /// So many replacements that did not fit the files any more are kept for a person to look at; older ones are removed.
 const KEPT_ASIDE: usize = 4;
 
-/// No certificate, key or journal is longer.
-const MAX_FILE: u64 = 1 << 20;
-
 /// The version of the journal's format.
 const VERSION: u32 = 1;
 
 /// A certificate and a key that are replaced together; nobody else replaces them while this lives.
 #[derive(Debug)]
 pub struct Pair {
-    certificate: Target,
-    key: Target,
+    files: Files,
     place: PathBuf,
     _lock: Lock,
 }
@@ -58,15 +60,6 @@ pub struct Intent {
     pub old_certificate: String,
 }
 
-/// A request that was or may have been sent.
-#[derive(Clone)]
-pub struct Pending {
-    intent: Intent,
-    journal: Journal,
-    /// Where the request went that was put aside for this one.
-    aside: Option<PathBuf>,
-}
-
 /// What an earlier run had left.
 pub enum Recovered {
     /// Nothing.
@@ -75,6 +68,8 @@ pub enum Recovered {
     Undone,
     /// A request without an answer.
     Pending(Box<Pending>),
+    /// A pair that was in place and was taken back, since whoever uses it did not take it. The files hold the old pair.
+    RolledBack(Box<Pending>),
     /// A certificate and its key, now in their places. The journal stays until [`Pair::discard`]: whoever uses the files
     /// may not have been told of them.
     Finished {
@@ -90,8 +85,28 @@ pub enum Recovered {
 #[non_exhaustive]
 pub enum PairError {
     /// Both names are one file.
-    #[error("certificate and key would both be written to {}: name two files", .0.display())]
+    #[error("certificate and key would both be written to {}: name two files, or one with --combined", .0.display())]
     SameFile(PathBuf),
+    /// A file that should hold a certificate and its key does not.
+    #[error("{} does not hold both a certificate and its key", .0.display())]
+    NotCombined(PathBuf),
+    /// The key's file holds the certificate as well as the certificate's file does.
+    #[error(
+        "{} holds the certificate too, beside the file of the certificate: make up which it is with 'keywheel certificate layout'",
+        .0.display()
+    )]
+    HalfCombined(PathBuf),
+    /// One of the two names is a link into the generations of another pair.
+    #[error("{} is a link into the generations of another pair: name the certificate and the key of one pair", .0.display())]
+    OfAnotherPair(PathBuf),
+    /// There is no such conversion.
+    #[error("a pair whose layout is {} cannot become {} here: use 'keywheel certificate layout'", .from.name(), .to.name())]
+    OtherConversion {
+        /// The layout that was found.
+        from: Layout,
+        /// The layout that was asked for.
+        to: Layout,
+    },
     /// Another process has the pair.
     #[error(transparent)]
     Lock(#[from] LockError),
@@ -133,64 +148,56 @@ pub enum PairError {
     /// The journal is that of a newer version.
     #[error("the journal {} was written by a newer version of this program", .0.display())]
     Newer(PathBuf),
+    /// There is no journal of a pair that could be taken back.
+    #[error("there is no earlier pair to go back to")]
+    NothingToTakeBack,
+    /// What was replaced is not there any more.
+    #[error("what {} held before is not there any more", .0.display())]
+    PreviousLost(PathBuf),
     /// Something else changed the files while the authority was asked.
     #[error("the files were changed by something else meanwhile and were left alone; the new pair waits in {}", .0.display())]
     Changed(PathBuf),
 }
 
-#[derive(Clone, Serialize, Deserialize)]
-struct Journal {
-    version: u32,
-    phase: Phase,
-    certificate: PathBuf,
-    key: PathBuf,
-    /// The certificate that is to be replaced, as PEM.
-    old_certificate: String,
-    /// SHA-256 of what the two files held at the beginning; nothing where there was no file.
-    old_certificate_file: Option<[u8; 32]>,
-    old_key_file: Option<[u8; 32]>,
-    /// What the certificate's file will hold.
-    chain: Option<String>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Phase {
-    Requested,
-    Issued,
-    Installed,
-}
-
 impl Pair {
-    /// Takes the pair; both files may be missing still.
-    pub fn open(certificate: &Path, key: &Path) -> Result<Self, PairError> {
-        let certificate = Target::resolve(certificate, PRIVATE)?;
-        let key = Target::resolve(key, PRIVATE)?;
-        if is_one_file(&certificate, &key) {
-            return Err(PairError::SameFile(key.named().to_owned()));
-        }
-        let place = place_of(&key);
+    /// Takes the pair; both files may be missing still. Files that are there lie as they lie; new ones as is `wanted`.
+    pub fn open(certificate: &Path, key: &Path, wanted: Option<Layout>) -> Result<Self, PairError> {
+        let found = Files::find(certificate, key, wanted)?;
+        let place = place_of(&found.key);
         let mut lock = place.clone().into_os_string();
         lock.push(".lock");
         let lock = Lock::take(Path::new(&lock))?;
-        Ok(Self { certificate, key, place, _lock: lock })
+        // What was seen before the lock was had may be old.
+        let mut files = Files::find(certificate, key, wanted)?;
+        files.finish_conversion()?;
+        Ok(Self { files, place, _lock: lock })
     }
 
     /// The certificate.
     pub fn certificate(&self) -> &Target {
-        &self.certificate
+        &self.files.certificate
     }
 
     /// The key.
     pub fn key(&self) -> &Target {
-        &self.key
+        &self.files.key
+    }
+
+    /// How the two lie on disk.
+    pub fn layout(&self) -> Layout {
+        self.files.layout
+    }
+
+    /// Changes how the two lie, flat or in generations; what they hold stays the same at every moment.
+    pub fn convert(&mut self, to: Layout) -> Result<(), PairError> {
+        self.files.convert(to)
     }
 
     /// Rehearses both writes: room, permissions, owners, labels.
     pub fn rehearse(&self, certificate_size: usize, key_size: usize) -> Result<(), PairError> {
         // The journal holds a second copy of everything.
-        self.certificate.rehearse(certificate_size)?;
-        self.key.rehearse(2 * (certificate_size + key_size))?;
+        self.certificate().rehearse(certificate_size)?;
+        self.key().rehearse(2 * (certificate_size + key_size))?;
         Ok(())
     }
 
@@ -206,6 +213,7 @@ impl Pair {
         }
         let Some(journal) = self.read_journal()? else {
             self.discard()?;
+            self.sweep()?;
             return Ok(Recovered::Undone);
         };
         if journal.phase == Phase::Installed {
@@ -217,7 +225,11 @@ impl Pair {
             old_certificate: journal.old_certificate.clone(),
         };
         let mut pending = Pending { intent, journal, aside: None };
-        match pending.judge()? {
+        // What was taken back whole is not put in place by looking at it; what was cut off on the way back is.
+        if pending.journal.rolled_back && pending.is_untouched()? {
+            return Ok(Recovered::RolledBack(Box::new(pending)));
+        }
+        match pending.judge(self.files.layout)? {
             // A renewal begins after the answer; its key is that of the file.
             Recovery::Resume if pending.intent.request_pem.is_empty() => {
                 self.discard()?;
@@ -259,16 +271,17 @@ impl Pair {
         let journal = Journal {
             version: VERSION,
             phase: Phase::Requested,
-            certificate: self.certificate.real().to_owned(),
-            key: self.key.real().to_owned(),
+            certificate: self.certificate().real().to_owned(),
+            key: self.key().real().to_owned(),
             old_certificate: intent.old_certificate.clone(),
-            old_certificate_file: digest_of_file(self.certificate.real())?,
-            old_key_file: digest_of_file(self.key.real())?,
+            old_certificate_file: digest_of_file(self.certificate().real())?,
+            old_key_file: digest_of_file(self.key().real())?,
             chain: None,
+            rolled_back: false,
         };
         let pending = Pending { intent, journal, aside };
         self.write_journal(&pending.journal)?;
-        sync_directory(self.key.directory())?;
+        sync_directory(self.key().directory())?;
         Ok(pending)
     }
 
@@ -278,7 +291,7 @@ impl Pair {
         let Some(aside) = &pending.aside else { return Ok(()) };
         let renamed = std::fs::rename(aside, &self.place);
         renamed.map_err(|source| WriteError::Os { operation: "put back", path: aside.clone(), source })?;
-        Ok(sync_directory(self.key.directory())?)
+        Ok(sync_directory(self.key().directory())?)
     }
 
     /// Makes the certificate durable in the journal; after this it will be in its place sooner or later.
@@ -290,31 +303,51 @@ impl Pair {
 
     /// Puts certificate and key in their places; the journal stays, to say that nobody was told yet.
     pub fn install(&self, pending: &mut Pending) -> Result<(), PairError> {
-        let Recovery::Finish { install_key, install_certificate } = pending.judge()? else {
+        // An earlier run may have been told other names; what it promised is kept.
+        let wanted = Some(self.files.layout);
+        let mut files = Files::find(&pending.journal.certificate, &pending.journal.key, wanted)?;
+        let Recovery::Finish { install_key, install_certificate } = pending.judge(files.layout)? else {
             return Err(PairError::Changed(self.set_aside()?));
         };
-        let journal = &pending.journal;
-        let chain = journal.chain.as_deref().unwrap_or_default().as_bytes();
-        // An earlier run may have been told other names; what it promised is kept.
-        let certificate = Target::resolve(&journal.certificate, PRIVATE)?;
-        let key = Target::resolve(&journal.key, PRIVATE)?;
-        certificate.sweep()?;
-        key.sweep()?;
-        // Both are durable under other names before either is visible: between the renames nothing can fail for want
-        // of room, and almost no time passes.
-        let staged_key = install_key.then(|| key.stage(&pending.intent.key_pem)).transpose()?;
-        let staged_certificate = install_certificate.then(|| certificate.stage(chain)).transpose()?;
-        for staged in [staged_key, staged_certificate].into_iter().flatten() {
-            staged.commit()?;
+        let (key, chain) = pending.new_content(files.layout)?;
+        let chain = chain.unwrap_or_default();
+        files.certificate.sweep()?;
+        files.key.sweep()?;
+        match files.layout {
+            Layout::Generations if install_key || install_certificate => files.install_generation(&key, &chain)?,
+            Layout::Generations => files.link_names()?,
+            Layout::Combined => layout::replace(&[(&files.key, &key)], install_key)?,
+            Layout::Flat => {
+                let both = [(&files.key, &key, install_key), (&files.certificate, &chain, install_certificate)];
+                let wanted: Vec<_> = both.into_iter().filter(|(.., wanted)| *wanted).collect();
+                let contents: Vec<_> = wanted.into_iter().map(|(target, content, _)| (target, content)).collect();
+                layout::replace(&contents, true)?;
+            }
         }
         // A rename that an earlier run made may still be in the air.
-        sync_directory(certificate.directory())?;
-        sync_directory(key.directory())?;
+        sync_directory(files.certificate.directory())?;
+        sync_directory(files.key.directory())?;
         pending.journal.phase = Phase::Installed;
-        pending.journal.chain = None;
-        self.write_journal(&pending.journal)?;
-        // It has its place now; a second copy is one too many.
-        Ok(remove_if_there(&self.place.join(KEY))?)
+        pending.journal.rolled_back = false;
+        self.write_journal(&pending.journal)
+    }
+
+    /// Brings the old pair back: whoever uses the files did not take the new one. The new one waits in the journal.
+    ///
+    /// Cut off half-way, the next start goes forward again, by the same path as after any other cut.
+    pub fn roll_back(&self) -> Result<(), PairError> {
+        let Some(mut journal) = self.read_journal()? else { return Err(PairError::NothingToTakeBack) };
+        let mut files = Files::find(&journal.certificate, &journal.key, Some(self.files.layout))?;
+        journal.phase = Phase::Issued;
+        journal.rolled_back = true;
+        self.write_journal(&journal)?;
+        files.put_back(journal.old_key_file, journal.old_certificate_file)
+    }
+
+    /// Removes what was replaced: the new pair is in use. Then forgets the journal.
+    pub fn retire(&self) -> Result<(), PairError> {
+        self.files.forget_previous()?;
+        self.discard()
     }
 
     /// Forgets the journal, its key included.
@@ -327,7 +360,7 @@ impl Pair {
         }
         let removed = std::fs::remove_dir_all(&self.place);
         removed.map_err(|source| WriteError::Os { operation: "remove", path: self.place.clone(), source })?;
-        sync_directory(self.key.directory())?;
+        sync_directory(self.key().directory())?;
         Ok(())
     }
 
@@ -344,7 +377,7 @@ impl Pair {
         let named = |number: u64| {
             let mut name = prefix.clone();
             name.push(number.to_string());
-            self.key.directory().join(name)
+            self.key().directory().join(name)
         };
         let newest = named(numbers.last().map_or(1, |last| last.saturating_add(1)));
         let os = |operation, path: &Path| {
@@ -357,15 +390,15 @@ impl Pair {
             let oldest = named(number);
             std::fs::remove_dir_all(&oldest).map_err(os("remove", &oldest))?;
         }
-        sync_directory(self.key.directory())?;
+        sync_directory(self.key().directory())?;
         Ok(newest)
     }
 
     /// The numbers of what was put aside, oldest first.
     fn numbers_aside(&self, prefix: &OsStr) -> Result<Vec<u64>, PairError> {
-        let unread = |source| PairError::Read { path: self.key.directory().to_owned(), source };
+        let unread = |source| PairError::Read { path: self.key().directory().to_owned(), source };
         let mut numbers = Vec::new();
-        for entry in std::fs::read_dir(self.key.directory()).map_err(unread)? {
+        for entry in std::fs::read_dir(self.key().directory()).map_err(unread)? {
             let name = entry.map_err(unread)?.file_name();
             let number = name.as_encoded_bytes().strip_prefix(prefix.as_encoded_bytes());
             numbers.extend(number.and_then(|number| std::str::from_utf8(number).ok()?.parse::<u64>().ok()));
@@ -374,9 +407,10 @@ impl Pair {
         Ok(numbers)
     }
 
-    fn sweep(&self) -> Result<(), WriteError> {
-        self.certificate.sweep()?;
-        self.key.sweep()
+    fn sweep(&self) -> Result<(), PairError> {
+        self.certificate().sweep()?;
+        self.key().sweep()?;
+        self.files.sweep_generations()
     }
 
     fn check_place(&self) -> Result<(), PairError> {
@@ -414,104 +448,11 @@ impl Pair {
     }
 }
 
-impl Pending {
-    /// What was made durable.
-    pub fn intent(&self) -> &Intent {
-        &self.intent
-    }
-
-    /// Whether it was begun for this pair.
-    pub fn is_for(&self, pair: &Pair) -> bool {
-        self.journal.certificate == pair.certificate.real() && self.journal.key == pair.key.real()
-    }
-
-    /// Lets core decide what is to be done, given what the files hold now.
-    ///
-    /// Files are told apart by the digests of their whole content, since an encrypted key shows nothing else: what is
-    /// neither the old nor the new content is somebody else's.
-    fn judge(&self) -> Result<Recovery, PairError> {
-        let journal = &self.journal;
-        let new_key = KeyDigest(digest(&self.intent.key_pem));
-        let old_key = journal.old_key_file.map(KeyDigest);
-        // A certificate that was there without its key is nobody's pair; its own digest stands for the unknown key.
-        let seen = |content: [u8; 32], key: Option<KeyDigest>| CertificateSeen {
-            digest: CertificateDigest(content),
-            key: key.unwrap_or(KeyDigest(content)),
-        };
-        let new_certificate = journal.chain.as_deref().map(|chain| seen(digest(chain.as_bytes()), Some(new_key)));
-        let old_certificate = journal.old_certificate_file.map(|content| seen(content, old_key));
-        let found_key = digest_of_file(&journal.key)?.map(KeyDigest);
-        // A key that this replacement knows nothing of may be the only copy of somebody's key: it is not overwritten.
-        if found_key.is_some() && found_key != Some(new_key) && found_key != old_key {
-            return Ok(Recovery::Stuck);
-        }
-        let known = [new_certificate, old_certificate];
-        let found_certificate = digest_of_file(&journal.certificate)?.map(|content| {
-            let known = known.into_iter().flatten().find(|known| known.digest == CertificateDigest(content));
-            // A certificate of somebody else is taken to belong to the key beside it.
-            known.unwrap_or_else(|| seen(content, found_key))
-        });
-        let request = Request {
-            old_certificate: old_certificate.map_or(CertificateDigest([0; 32]), |old| old.digest),
-            new_key,
-            before: Targets { key: old_key, certificate: old_certificate },
-        };
-        let entry = match (journal.phase, new_certificate) {
-            (Phase::Issued, Some(new)) => file_pair::Journal::Issued { request, certificate: new.digest },
-            _ => file_pair::Journal::Requested(request),
-        };
-        let observed = Observed {
-            pending: true,
-            pending_key: Some(new_key),
-            pending_certificate: new_certificate,
-            targets: Targets { key: found_key, certificate: found_certificate },
-        };
-        Ok(file_pair::recover(Some(&entry), &observed))
-    }
-}
-
-/// Whether two targets are one file, by name or by a hard link.
-fn is_one_file(one: &Target, other: &Target) -> bool {
-    if one.real() == other.real() {
-        return true;
-    }
-    match (std::fs::metadata(one.real()), std::fs::metadata(other.real())) {
-        (Ok(one), Ok(other)) => (one.dev(), one.ino()) == (other.dev(), other.ino()),
-        _ => false,
-    }
-}
-
 fn place_of(key: &Target) -> PathBuf {
     let mut name = std::ffi::OsString::from(".");
     name.push(key.real().file_name().unwrap_or_default());
     name.push(".keywheel");
     key.directory().join(name)
-}
-
-fn digest_of_file(path: &Path) -> Result<Option<[u8; 32]>, PairError> {
-    match read(path) {
-        Ok(content) => Ok(Some(digest(&content))),
-        Err(PairError::Read { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-fn digest(content: &[u8]) -> [u8; 32] {
-    let mut digest = [0; 32];
-    digest.copy_from_slice(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, content).as_ref());
-    digest
-}
-
-fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, PairError> {
-    let mut content = Zeroizing::new(Vec::new());
-    let read = std::fs::File::open(path).and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut content));
-    match read {
-        Ok(_) if content.len() as u64 > MAX_FILE => {
-            Err(PairError::Read { path: path.to_owned(), source: ErrorKind::FileTooLarge.into() })
-        }
-        Ok(_) => Ok(content),
-        Err(source) => Err(PairError::Read { path: path.to_owned(), source }),
-    }
 }
 
 #[cfg(test)]

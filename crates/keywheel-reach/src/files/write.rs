@@ -92,8 +92,16 @@ impl Target {
         let Some(name) = real.file_name() else {
             return Err(WriteError::NotAFile { path: named.to_owned(), what: "is a directory" });
         };
-        let real = directory.join(name);
-        let (exists, kept) = match std::fs::symlink_metadata(&real) {
+        Self::at(named, directory.join(name), directory, mode)
+    }
+
+    /// A link of ours that stays a link: what is kept is that of the file behind it.
+    pub(super) fn behind_link(named: &Path, link: PathBuf, directory: PathBuf) -> Result<Self, WriteError> {
+        Self::at(named, link, directory, PRIVATE)
+    }
+
+    fn at(named: &Path, real: PathBuf, directory: PathBuf, mode: u32) -> Result<Self, WriteError> {
+        let (exists, kept) = match std::fs::metadata(&real) {
             Ok(found) if found.is_dir() => {
                 return Err(WriteError::NotAFile { path: named.to_owned(), what: "is a directory" });
             }
@@ -158,6 +166,16 @@ impl Target {
         self.directory.join(self.beside(".new"))
     }
 
+    /// Puts a link in the place of the file, which is gone then; a reader sees the one or the other.
+    pub(super) fn replace_by_link(&self, to: &Path) -> Result<(), WriteError> {
+        self.check_rename()?;
+        let staging = self.staging_path();
+        remove_if_there(&staging)?;
+        let staged = Staged { path: staging.clone(), target: self.clone(), committed: false };
+        std::os::unix::fs::symlink(to, &staging).map_err(os("create", &staging))?;
+        staged.commit()
+    }
+
     /// Removes what a crash left beside the target.
     pub fn sweep(&self) -> Result<(), WriteError> {
         for suffix in [".new", ".rehearsal"] {
@@ -176,6 +194,13 @@ impl Target {
 
     fn stage_at(&self, path: &Path, content: &[u8]) -> Result<Staged, WriteError> {
         remove_if_there(path)?;
+        let staged = Staged { path: path.to_owned(), target: self.clone(), committed: false };
+        self.write_at(path, content)?;
+        Ok(staged)
+    }
+
+    /// Writes a new file with all that is kept of this one; durable but for its name.
+    pub(super) fn write_at(&self, path: &Path, content: &[u8]) -> Result<(), WriteError> {
         // Never through a link that somebody else put there, and never readable for others before it is finished.
         let mut file = OpenOptions::new()
             .write(true)
@@ -184,11 +209,9 @@ impl Target {
             .mode(PRIVATE)
             .open(path)
             .map_err(os("create", path))?;
-        let staged = Staged { path: path.to_owned(), target: self.clone(), committed: false };
         file.write_all(content).map_err(os("write", path))?;
         self.kept.apply(&file, path)?;
-        file.sync_all().map_err(os("make durable", path))?;
-        Ok(staged)
+        file.sync_all().map_err(os("make durable", path))
     }
 
     fn check_rename(&self) -> Result<(), WriteError> {
@@ -276,7 +299,7 @@ fn keep(path: &Path, found: &Metadata) -> Result<Kept, WriteError> {
     let mut attributes = Vec::new();
     for name in KEPT_ATTRIBUTES {
         let mut value = vec![0; MAX_ATTRIBUTE];
-        match rustix::fs::lgetxattr(path, name, &mut value[..]) {
+        match rustix::fs::getxattr(path, name, &mut value[..]) {
             Ok(length) => {
                 value.truncate(length);
                 attributes.push((name, value));

@@ -12,7 +12,7 @@ impl From<ClientError> for Failure {
             Fault::Usage => Exit::Usage,
             Fault::Refused => Exit::Refused,
             Fault::Unreachable => Exit::TryAgain,
-            Fault::Hook => Exit::Hook,
+            Fault::NotTaken => Exit::Hook,
         };
         let hint = match &error {
             ClientError::Refused { hint, .. } => hint.clone(),

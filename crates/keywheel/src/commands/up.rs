@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use jiff::Timestamp;
 use keywheel_engine::client::access::{CaAccess, Certifier};
+use keywheel_engine::client::afterwards::Afterwards;
 use keywheel_engine::client::certificate::{self, Authorization, CertificateOptions};
 use keywheel_engine::client::key_choice::KeyChoice;
 use keywheel_engine::client::rekey::{self, CertificateSummary, RekeyOptions, RekeyOutcome};
 use keywheel_engine::client::token::Provisioning;
 use keywheel_engine::home::{FirstUse, InitOptions, first_use};
-use keywheel_reach::hook::HookOptions;
 use keywheel_wire::private_key::KeyKind;
 use serde_json::json;
 use zeroize::Zeroizing;
@@ -153,7 +153,8 @@ async fn demo(home: &Path, password: Zeroizing<Vec<u8>>, setting: &Setting<'_>) 
         expires_in: None,
         certifier,
         mtls: true,
-        hook: HookOptions::default(),
+        layout: None,
+        afterwards: Afterwards::default(),
         prove: true,
     };
     match rekey::check(&options, Timestamp::now()).await?.run().await? {

@@ -7,6 +7,7 @@ use keywheel_reach::hook::HookOptions;
 use keywheel_wire::x509::certificate::Certificate;
 
 use super::{World, run};
+use crate::client::afterwards::Afterwards;
 use crate::client::daemon::{self, Command, DaemonOptions, Event, Job};
 use crate::client::error::{ClientError, Fault};
 use crate::client::key_choice::KeyChoice;
@@ -82,7 +83,8 @@ async fn a_hook_that_a_crash_cut_off_runs_at_the_next_start_once() {
     let told = world.path("told");
     let exec = format!("sh -c 'echo $KEYWHEEL_SERIAL $KEYWHEEL_OLD_SERIAL >> {}'", told.display());
     let hook = HookOptions { exec: Some(exec), ..HookOptions::default() };
-    let options = RekeyOptions { hook, expires_in: Some(SignedDuration::from_hours(1)), ..world.options() };
+    let afterwards = Afterwards { hook, ..Afterwards::default() };
+    let options = RekeyOptions { afterwards, expires_in: Some(SignedDuration::from_hours(1)), ..world.options() };
     let plan = rekey::check(&options, Timestamp::now()).await.unwrap();
     assert!(plan.not_yet().is_none() && plan.overwrites().is_empty());
     let RekeyOutcome::Done(report) = plan.run().await.unwrap() else { panic!("not done") };
@@ -101,9 +103,10 @@ async fn the_hook_of_a_renewal_that_was_cut_off_runs_too_and_is_no_rekey() {
     let world = World::with_certificate().await;
     let told = world.path("told");
     let hook = HookOptions { exec: Some(format!("sh -c 'echo told >> {}'", told.display())), ..HookOptions::default() };
+    let afterwards = Afterwards { hook, ..Afterwards::default() };
     let hour = Some(SignedDuration::from_hours(1));
     cut_before_the_hook(&world, &world.leaf("svc.crt"));
-    let options = RekeyOptions { hook: hook.clone(), expires_in: hour, ..world.options() };
+    let options = RekeyOptions { afterwards: afterwards.clone(), expires_in: hour, ..world.options() };
     let plan = rekey::check(&options, Timestamp::now()).await.unwrap();
     assert!(matches!(plan.run().await.unwrap(), RekeyOutcome::NotYet { .. }));
     assert_eq!(std::fs::read_to_string(&told).unwrap(), "told\n");
@@ -135,7 +138,8 @@ async fn a_service_that_is_down_does_not_keep_the_old_key_in_use() {
     let pid_file = world.path("svc.pid");
     std::fs::write(&pid_file, std::process::id().to_string()).unwrap();
     let hook = HookOptions { pid_file: Some(pid_file.clone()), signal: 28, ..HookOptions::default() };
-    let job = Job::Rekey(RekeyOptions { hook, ..world.options() });
+    let afterwards = Afterwards { hook, ..Afterwards::default() };
+    let job = Job::Rekey(RekeyOptions { afterwards, ..world.options() });
     let (commands, receiver) = tokio::sync::mpsc::channel(8);
     let (events, mut seen) = tokio::sync::mpsc::unbounded_channel();
     let options = DaemonOptions { job, period: None };

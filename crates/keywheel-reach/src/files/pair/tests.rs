@@ -19,7 +19,7 @@ impl World {
     }
 
     fn pair(&self) -> Pair {
-        Pair::open(&self.path("svc.crt"), &self.path("svc.key")).unwrap()
+        Pair::open(&self.path("svc.crt"), &self.path("svc.key"), None).unwrap()
     }
 
     fn content(&self) -> (String, String) {
@@ -63,7 +63,7 @@ fn a_whole_replacement_leaves_the_new_pair_and_nothing_else() {
     pair.issued(&mut pending, "new certificate").unwrap();
     assert_eq!(world.content(), old());
     pair.install(&mut pending).unwrap();
-    pair.discard().unwrap();
+    pair.retire().unwrap();
     drop(pair);
     assert_eq!(world.content(), new());
     assert_eq!(world.names(), ["svc.crt", "svc.key"]);
@@ -73,7 +73,7 @@ fn a_whole_replacement_leaves_the_new_pair_and_nothing_else() {
 fn a_pair_is_taken_once() {
     let world = World::new();
     let _held = world.pair();
-    let again = Pair::open(&world.path("svc.crt"), &world.path("svc.key"));
+    let again = Pair::open(&world.path("svc.crt"), &world.path("svc.key"), None);
     assert!(matches!(again, Err(PairError::Lock(LockError::Held(_)))));
 }
 
@@ -83,7 +83,7 @@ fn one_file_for_both_is_refused_however_it_is_spelled() {
     std::os::unix::fs::symlink("svc.key", world.path("link")).unwrap();
     std::fs::hard_link(world.path("svc.key"), world.path("hard")).unwrap();
     for name in ["svc.key", "./svc.key", "link", "hard"] {
-        let both = Pair::open(&world.path(name), &world.path("svc.key"));
+        let both = Pair::open(&world.path(name), &world.path("svc.key"), None);
         assert!(matches!(both, Err(PairError::SameFile(_))), "{name}");
     }
 }
@@ -143,7 +143,7 @@ fn every_cut_after_the_answer_is_finished() {
         let pair = world.pair();
         assert!(matches!(pair.recover().unwrap(), Recovered::Finished { old_certificate } if old_certificate == "aa"));
         assert_eq!(world.content(), new());
-        pair.discard().unwrap();
+        pair.retire().unwrap();
         drop(pair);
         assert_eq!(world.names(), ["svc.crt", "svc.key"]);
     }
@@ -184,7 +184,7 @@ fn new_names_are_made_and_a_key_that_is_in_place_is_not_written() {
     let world = World::new();
     std::fs::write(world.path("given.key"), "new key").unwrap();
     let before = std::fs::metadata(world.path("given.key")).unwrap().ino();
-    let pair = Pair::open(&world.path("out.crt"), &world.path("given.key")).unwrap();
+    let pair = Pair::open(&world.path("out.crt"), &world.path("given.key"), None).unwrap();
     let mut pending = pair.begin(intent()).unwrap();
     pair.issued(&mut pending, "new certificate").unwrap();
     pair.install(&mut pending).unwrap();
@@ -237,7 +237,6 @@ fn what_is_in_place_is_told_of_again_until_somebody_said_that_everybody_knows() 
     pair.issued(&mut pending, "new certificate").unwrap();
     pair.install(&mut pending).unwrap();
     assert_eq!(world.content(), new());
-    assert!(!pair.place.join(KEY).exists(), "the key is there twice");
     // Whatever others make of the files meanwhile.
     std::fs::write(world.path("svc.crt"), "foreign certificate").unwrap();
     for _ in 0..2 {

@@ -1,11 +1,15 @@
 //! When a certificate is replaced, and what happens afterwards: the flags that `rekey` and `renew` share.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use jiff::SignedDuration;
 use keywheel_core::go_duration;
+use keywheel_engine::client::afterwards as engine;
+use keywheel_reach::files::layout::Layout;
 use keywheel_reach::hook::HookOptions;
+use keywheel_reach::probe::{Endpoint, Proof};
 
 use crate::failure::{Failure, Outcome};
 
@@ -33,9 +37,33 @@ pub(crate) struct AfterwardsFlags {
     /// How long that command may take [default: 1m]
     #[arg(long, value_name = "duration")]
     pub(crate) exec_timeout: Option<String>,
+    /// A service that must show the new certificate afterwards: tls://host:port, or smtp, lmtp, imap, pop3, ftp, ldap, postgres, mysql, xmpp, nntp, sieve instead of tls for STARTTLS; ?servername=name for another name than the host's (may be repeated)
+    #[arg(long, value_name = "url")]
+    pub(crate) verify: Vec<String>,
+    /// How long a service may take until it does so [default: 30s]
+    #[arg(long, value_name = "duration", requires = "verify")]
+    pub(crate) verify_timeout: Option<String>,
+    /// Bring the old pair back, and run the command or send the signal again, where that fails or a service does not show the new certificate; the new key is kept for the next run
+    #[arg(long)]
+    pub(crate) rollback: bool,
+    /// How the pair lies on disk [default: as it does now, or two flat files]
+    #[arg(long, value_name = "layout")]
+    pub(crate) layout: Option<PairLayout>,
+    /// The one argument is a PEM file that holds both key and certificate
+    #[arg(long, conflicts_with = "layout")]
+    pub(crate) combined: bool,
     /// How long one request to the CA may take [default: 30s]
     #[arg(long, value_name = "duration")]
     pub(crate) timeout: Option<String>,
+}
+
+/// How a pair of two files lies on disk.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum PairLayout {
+    /// Two files, replaced one after the other
+    Flat,
+    /// Two links into a directory of generations, switched by one rename
+    Generations,
 }
 
 /// What those flags mean.
@@ -47,8 +75,10 @@ pub(crate) struct Afterwards {
     pub(crate) period: Option<SignedDuration>,
     /// Whether to stay.
     pub(crate) daemon: bool,
-    /// The hook.
-    pub(crate) hook: HookOptions,
+    /// How the pair is to lie on disk.
+    pub(crate) layout: Option<Layout>,
+    /// Hook, proof, way back.
+    pub(crate) then: engine::Afterwards,
     /// For one request.
     pub(crate) time_limit: Option<SignedDuration>,
 }
@@ -78,21 +108,73 @@ impl AfterwardsFlags {
             return Err(Failure::usage(format!("invalid value '{signal}' for flag '--signal'")));
         }
         let defaults = HookOptions::default();
+        let hook = HookOptions {
+            pid: self.pid,
+            pid_file: self.pid_file.clone(),
+            signal,
+            exec: self.exec.clone().filter(|command| !command.trim().is_empty()),
+            time_limit: limit("--exec-timeout", self.exec_timeout.as_deref())?.unwrap_or(defaults.time_limit),
+            ..defaults
+        };
+        let tells_nobody =
+            hook.exec.is_none() && hook.pid.is_none() && hook.pid_file.is_none() && self.verify.is_empty();
+        if self.rollback && tells_nobody {
+            return Err(Failure::usage(
+                "flag '--rollback' requires something that can fail: '--exec', '--pid', '--pid-file' or '--verify'",
+            ));
+        }
         Ok(Afterwards {
             expires_in,
             period,
             daemon: self.daemon,
-            hook: HookOptions {
-                pid: self.pid,
-                pid_file: self.pid_file.clone(),
-                signal,
-                exec: self.exec.clone().filter(|command| !command.trim().is_empty()),
-                time_limit: limit("--exec-timeout", self.exec_timeout.as_deref())?.unwrap_or(defaults.time_limit),
-                ..defaults
+            layout: if self.combined { Some(Layout::Combined) } else { self.layout.map(PairLayout::layout) },
+            then: engine::Afterwards {
+                hook,
+                verify: self.verify.iter().map(|text| endpoint(text)).collect::<Outcome<_>>()?,
+                proof: self.proof()?,
+                rollback: self.rollback,
             },
             time_limit: limit("--timeout", self.timeout.as_deref())?,
         })
     }
+}
+
+impl AfterwardsFlags {
+    /// The names of certificate and key: two, or one for both with --combined.
+    pub(crate) fn pair(&self, certificate: &Path, key: Option<&Path>) -> Outcome<(PathBuf, PathBuf)> {
+        match (key, self.combined) {
+            (None, true) => Ok((certificate.to_owned(), certificate.to_owned())),
+            (Some(key), false) => Ok((certificate.to_owned(), key.to_owned())),
+            (None, false) => Err(Failure::usage("the argument <key-file> is missing")
+                .hint("name the file of the key, or use --combined for one file that holds both")),
+            (Some(_), true) => {
+                Err(Failure::usage("flag '--combined' is for one file that holds key and certificate: name one"))
+            }
+        }
+    }
+
+    fn proof(&self) -> Outcome<Proof> {
+        let defaults = Proof::default();
+        let time_limit = match limit("--verify-timeout", self.verify_timeout.as_deref())? {
+            Some(limit) => Duration::try_from(limit).unwrap_or(defaults.time_limit),
+            None => defaults.time_limit,
+        };
+        Ok(Proof { time_limit, ..defaults })
+    }
+}
+
+impl PairLayout {
+    fn layout(self) -> Layout {
+        match self {
+            Self::Flat => Layout::Flat,
+            Self::Generations => Layout::Generations,
+        }
+    }
+}
+
+fn endpoint(text: &str) -> Outcome<Endpoint> {
+    Endpoint::parse(text)
+        .map_err(|error| Failure::usage(format!("invalid value '{text}' for flag '--verify'")).hint(error.to_string()))
 }
 
 /// A duration that means something: like the reference, what is not positive counts as not given.
@@ -185,7 +267,7 @@ mod tests {
     #[test]
     fn the_signal_is_a_hangup_and_the_time_limit_a_minute_unless_said_otherwise() {
         let plain = flags().check(None, "--rekey-period").unwrap();
-        assert_eq!(plain.hook.signal, 1);
-        assert_eq!(plain.hook.time_limit, SignedDuration::from_secs(60));
+        assert_eq!(plain.then.hook.signal, 1);
+        assert_eq!(plain.then.hook.time_limit, SignedDuration::from_secs(60));
     }
 }

@@ -30,6 +30,9 @@ use crate::{passwords, prompt};
   keywheel ca rekey --expires-in 8h svc.crt svc.key
   keywheel ca rekey --kty RSA --size 3072 svc.crt svc.key
   keywheel ca rekey --dry-run svc.crt svc.key
+  keywheel ca rekey --layout generations --exec 'nginx -s reload' svc.crt svc.key
+  keywheel ca rekey --combined --exec 'systemctl reload haproxy' svc.pem
+  keywheel ca rekey --exec 'nginx -s reload' --verify tls://localhost:443 --rollback svc.crt svc.key
   keywheel ca rekey --daemon --exec 'nginx -s reload' svc.crt svc.key
   keywheel ca rekey --daemon --rekey-period 16h svc.crt svc.key
   keywheel ca rekey --offline svc.crt svc.key"
@@ -38,9 +41,9 @@ pub(crate) struct Flags {
     /// The certificate to replace, PEM
     #[arg(value_name = "crt-file")]
     certificate: PathBuf,
-    /// Its key
+    /// Its key; left out with --combined
     #[arg(value_name = "key-file")]
-    key: PathBuf,
+    key: Option<PathBuf>,
     /// Where the new certificate goes [default: <crt-file>]
     #[arg(long, alias = "out-crt", value_name = "file")]
     out_cert: Option<PathBuf>,
@@ -116,9 +119,15 @@ fn check(flags: &Flags, setting: &Setting<'_>) -> Outcome<Afterwards> {
             return Err(Failure::usage("flag '--private-key' is incompatible with '--daemon'"));
         }
     }
-    let out_cert = flags.out_cert.as_ref().unwrap_or(&flags.certificate);
-    let out_key = flags.out_key.as_ref().unwrap_or(&flags.key);
-    if out_cert == out_key {
+    let (certificate, key) = flags.afterwards.pair(&flags.certificate, flags.key.as_deref())?;
+    if flags.afterwards.combined && flags.out_cert != flags.out_key {
+        return Err(Failure::usage(
+            "with flag '--combined' one file is written: '--out-cert' and '--out-key' must be the same",
+        ));
+    }
+    let out_cert = flags.out_cert.as_ref().unwrap_or(&certificate);
+    let out_key = flags.out_key.as_ref().unwrap_or(&key);
+    if out_cert == out_key && !flags.afterwards.combined {
         return Err(Failure::usage(format!(
             "certificate and key would both be written to {}; nothing was changed",
             out_key.display()
@@ -130,11 +139,12 @@ fn check(flags: &Flags, setting: &Setting<'_>) -> Outcome<Afterwards> {
 async fn options(flags: &Flags, afterwards: &Afterwards, setting: &Setting<'_>) -> Outcome<RekeyOptions> {
     let password = passwords::from_optional_file(flags.password_file.as_deref())?;
     let certifier = flags.ca.certifier("ca rekey", password.as_ref(), afterwards.time_limit, setting).await?;
-    let mut hook = afterwards.hook.clone();
-    hook.output_to_stderr = setting.voice.speaks_json();
+    let mut then = afterwards.then.clone();
+    then.hook.output_to_stderr = setting.voice.speaks_json();
+    let (certificate, key) = flags.afterwards.pair(&flags.certificate, flags.key.as_deref())?;
     Ok(RekeyOptions {
-        certificate: flags.certificate.clone(),
-        key: flags.key.clone(),
+        certificate,
+        key,
         out_certificate: flags.out_cert.clone(),
         out_key: flags.out_key.clone(),
         private_key: flags.private_key.clone(),
@@ -143,7 +153,8 @@ async fn options(flags: &Flags, afterwards: &Afterwards, setting: &Setting<'_>) 
         expires_in: afterwards.expires_in,
         certifier,
         mtls: flags.mtls,
-        hook,
+        layout: afterwards.layout,
+        afterwards: then,
         prove: true,
     })
 }

@@ -11,7 +11,7 @@ use super::afterwards::AfterwardsFlags;
 use super::offline::CertifierFlags;
 use super::{report, watch};
 use crate::commands::{DONE, Setting, wait_for};
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
 use crate::{passwords, prompt};
 
 /// Flags of `ca renew`.
@@ -25,9 +25,9 @@ pub(crate) struct Flags {
     /// The certificate to replace, PEM
     #[arg(value_name = "crt-file")]
     certificate: PathBuf,
-    /// Its key
+    /// Its key; left out with --combined
     #[arg(value_name = "key-file")]
-    key: PathBuf,
+    key: Option<PathBuf>,
     /// Where the new certificate goes [default: <crt-file>]
     #[arg(long, visible_alias = "output-file", value_name = "file")]
     out: Option<PathBuf>,
@@ -52,20 +52,27 @@ pub(crate) struct Flags {
 pub(crate) fn run(flags: &Flags, setting: &Setting<'_>) -> Outcome {
     flags.ca.check("ca renew", setting)?;
     let afterwards = flags.afterwards.check(flags.renew_period.as_deref(), "--renew-period")?;
+    let (certificate, key) = flags.afterwards.pair(&flags.certificate, flags.key.as_deref())?;
+    if flags.out.is_some() && afterwards.layout.is_some() {
+        return Err(Failure::usage(
+            "flag '--out' is incompatible with '--layout' and '--combined': the key stays where it is",
+        ));
+    }
     wait_for(async {
         let password = passwords::from_optional_file(flags.password_file.as_deref())?;
         let certifier = flags.ca.certifier("ca renew", password.as_ref(), afterwards.time_limit, setting).await?;
-        let mut hook = afterwards.hook.clone();
-        hook.output_to_stderr = setting.voice.speaks_json();
+        let mut then = afterwards.then.clone();
+        then.hook.output_to_stderr = setting.voice.speaks_json();
         let mut options = RenewOptions {
-            certificate: flags.certificate.clone(),
-            key: flags.key.clone(),
+            certificate,
+            key,
             out: flags.out.clone(),
             password,
             expires_in: afterwards.expires_in,
             certifier,
             mtls: flags.mtls,
-            hook,
+            layout: afterwards.layout,
+            afterwards: then,
         };
         let plan = loop {
             match renew::check(&options, Timestamp::now()).await {

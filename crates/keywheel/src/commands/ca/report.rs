@@ -28,14 +28,15 @@ pub(crate) const REKEY: Deed =
 /// The same key.
 pub(crate) const RENEWAL: Deed = Deed { past: "renewed", noun: "renewal", in_place: "the new certificate is in place" };
 
-/// Says how a rekey or renewal ended. A hook that fails undoes nothing.
+/// Says how a rekey or renewal ended.
 pub(crate) fn ended(result: Result<RekeyOutcome, ClientError>, deed: Deed, voice: &Voice) -> Outcome {
     match result {
         Ok(RekeyOutcome::NotYet { remaining }) => not_yet(remaining, deed, voice)?,
         Ok(RekeyOutcome::Done(report)) => done(&report, deed, voice)?,
-        Err(ClientError::Hook { report, source }) => {
+        Err(ClientError::NotTaken { report, source }) => {
             done(&report, deed, voice)?;
-            return Err(Failure::of(Exit::Hook, source).context(format!("{}, but the hook failed", deed.in_place)));
+            let context = format!("{}, but {}", deed.in_place, source.what());
+            return Err(Failure::of(Exit::Hook, source).context(context));
         }
         Err(error) => return Err(error.into()),
     }
@@ -52,7 +53,7 @@ pub(crate) fn not_yet(remaining: jiff::SignedDuration, deed: Deed, voice: &Voice
 /// Says what was replaced.
 fn done(report: &RekeyReport, deed: Deed, voice: &Voice) -> Outcome<()> {
     if report.resumed {
-        voice.say("an earlier run was cut off; it was gone on with");
+        voice.say("went on with what an earlier run had left");
     }
     voice.done("Certificate", report.certificate.display());
     if report.key_written {

@@ -85,7 +85,7 @@ impl Teller {
                 self.error(&line, value);
             }
             Event::HookFailed { error } => {
-                if let ClientError::Hook { report, .. } = &error {
+                if let ClientError::NotTaken { report, .. } = &error {
                     for warning in &report.warnings {
                         self.voice.warn(warning);
                     }
