@@ -49,15 +49,16 @@ fn shifted(seconds: i64) -> Value {
 fn a_good_token_is_taken_once_and_never_again() {
     let mut judge = Judge::new();
     let csr = judge.csr("a.local", "DNS:a.local");
-    let body = sign_body(&csr, &token(&judge, |_| ()));
-    let good = Case::post("/sign", "good", body, 201, "");
+    let other = judge.csr("a.local", "DNS:a.local");
+    let once = token(&judge, |_| ());
+    let good = Case::post("/sign", "good", sign_body(&csr, &once), 201, "");
     assert_eq!(judge.answer(&good, "").0, 201, "the good token of these tests is refused");
-    judge.ask(&Case { status: 401, says: REFUSED, name: "used before".into(), ..good });
+    judge.ask(&Case::post("/sign", "used before", sign_body(&other, &once), 401, REFUSED));
     // Without a jti the whole token is remembered.
-    let body = sign_body(&csr, &token(&judge, |claims| drop(claims.remove("jti"))));
-    let good = Case::post("/sign", "good", body, 201, "");
+    let once = token(&judge, |claims| drop(claims.remove("jti")));
+    let good = Case::post("/sign", "good", sign_body(&csr, &once), 201, "");
     assert_eq!(judge.answer(&good, "").0, 201);
-    judge.ask(&Case { status: 401, says: REFUSED, name: "used before, without jti".into(), ..good });
+    judge.ask(&Case::post("/sign", "used before, without jti", sign_body(&other, &once), 401, REFUSED));
     judge.judge(4);
 }
 

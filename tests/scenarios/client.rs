@@ -2,7 +2,9 @@
 
 use keywheel_tests::ca::{Background, Ca, free_port};
 use keywheel_tests::place::{Place, keywheel};
+use keywheel_tests::provisioner::{csr, new_key};
 use keywheel_wire::jose::jws::Jws;
+use keywheel_wire::private_key::KeyKind;
 use keywheel_wire::x509::certificate::Certificate;
 use serde_json::{Value, json};
 
@@ -194,7 +196,7 @@ fn a_token_has_the_audience_of_its_purpose_online_and_offline() {
     assert_eq!(audience(&[&["--revoke", "123"], &password[..]].concat()), format!("{url}/1.0/revoke"));
     assert_eq!(audience(&[&["--renew", "svc.local"], &pair[..]].concat()), format!("{url}/renew"));
     // A token for a rekey is bound to its request.
-    place.write("svc.csr", crate::lab::csr(&crate::lab::new_key(keywheel_wire::private_key::KeyKind::EcP256)));
+    place.write("svc.csr", csr(&new_key(KeyKind::EcP256)));
     let bound = ["--rekey", "--cnf-file", "svc.csr", "svc.local"];
     assert_eq!(audience(&[&bound, &pair[..]].concat()), format!("{url}/rekey"));
     // Offline the audience is the CA's first name, as in the reference; the CA accepts it.

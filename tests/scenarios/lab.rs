@@ -7,12 +7,11 @@ use jiff::{SignedDuration, Timestamp};
 use keywheel_core::serial::Serial;
 use keywheel_signer::file_key::FileKey;
 use keywheel_signer::random;
-use keywheel_tests::ca::{Background, Ca, PASSWORD};
-use keywheel_tests::place::{Place, keywheel};
-use keywheel_wire::jose::{jwe, jwk::PrivateJwk};
+use keywheel_tests::ca::{Ca, PASSWORD, configuration, serve};
+use keywheel_tests::place::Place;
+use keywheel_tests::provisioner::{Provisioner, new_key, rekey_body};
 use keywheel_wire::private_key::{Encoding, KeyKind};
 use keywheel_wire::signer::{SignatureScheme, Signer};
-use keywheel_wire::step::token::{Contents, sign_with_jwk};
 use keywheel_wire::x509::certificate::{self, Certificate};
 use keywheel_wire::x509::crl::Crl;
 use keywheel_wire::x509::extension::Extension;
@@ -22,13 +21,8 @@ use keywheel_wire::x509::extension::provisioner::ProvisionerExtension;
 use keywheel_wire::x509::extension::usage::{self, KeyUsage};
 use keywheel_wire::x509::name::Name;
 use keywheel_wire::x509::oid::{self, Oid};
-use keywheel_wire::x509::request;
 use keywheel_wire::x509::tbs::TbsBuilder;
 use serde_json::{Value, json};
-
-/// What the reference says where it does not say why.
-pub const REFUSED: &str =
-    "The request lacked necessary authorization to be completed. Please see the certificate authority logs";
 
 /// Counts the files that questions and answers need.
 static FILES: AtomicU32 = AtomicU32::new(0);
@@ -40,13 +34,6 @@ pub struct Lab {
     pub issuer: (Certificate, FileKey),
     /// Who makes its tokens.
     pub provisioner: Provisioner,
-}
-
-/// The provisioner of a CA, who makes one-time tokens.
-pub struct Provisioner {
-    url: String,
-    key: FileKey,
-    key_id: String,
 }
 
 /// A certificate, its issuers and its key, in files and in memory.
@@ -84,9 +71,7 @@ impl Lab {
         let read = |name: &str| std::fs::read(ca.place.file(name)).expect("init wrote it");
         let issuer = Certificate::from_pem(&read("step/certs/intermediate_ca.crt")).expect("init writes certificates");
         let key = FileKey::load(&ca.place.file("step/secrets/intermediate_ca_key"), Some(PASSWORD.as_bytes()));
-        let configuration = configuration(&ca.place);
-        let provisioner = Provisioner::read(&configuration["authority"]["provisioners"][0], ca.url());
-        Self { issuer: (issuer, key.expect("init writes keys").0), provisioner, ca }
+        Self { issuer: (issuer, key.expect("init writes keys").0), provisioner: Provisioner::of(&ca), ca }
     }
 
     /// Starts one whose `ca.json` was changed.
@@ -127,7 +112,7 @@ impl Lab {
 
     /// The key id of the provisioner.
     pub fn key_id(&self) -> &str {
-        &self.provisioner.key_id
+        self.provisioner.key_id()
     }
 
     /// A body of `/sign` for this key and name, with a good token.
@@ -235,69 +220,6 @@ impl Lab {
     pub fn serve(&mut self, flags: &[&str]) {
         self.ca.server = serve(&self.ca.place, flags);
     }
-}
-
-/// Starts a server in a place.
-pub fn serve(place: &Place, words: &[&str]) -> Background {
-    let mut command = place.command(keywheel());
-    command.args(["ca", "serve", "--password-file", "password"]).args(words);
-    let mut server = Background::start(command);
-    server.wait_for("listening");
-    server
-}
-
-/// `ca.json` of a place.
-pub fn configuration(place: &Place) -> Value {
-    serde_json::from_str(&place.read("step/config/ca.json")).expect("ca.json is JSON")
-}
-
-impl Provisioner {
-    fn read(object: &Value, url: String) -> Self {
-        let encrypted = object["encryptedKey"].as_str().expect("the key is there");
-        let clear = jwe::decrypt(encrypted, PASSWORD.as_bytes()).expect("the password opens it");
-        let key = PrivateJwk::parse(&clear).expect("it holds a key");
-        let key_id = object["key"]["kid"].as_str().expect("the key has an id").to_owned();
-        Self { url, key: FileKey::from_private_key(key.private_key().clone()).expect("the key signs"), key_id }
-    }
-
-    /// A one-time token for a route such as `/1.0/sign`.
-    pub fn token(&self, route: &str, subject: &str, names: Option<&[&str]>) -> String {
-        let mut contents = Contents::new(&format!("{}{route}", self.url), "admin", subject, Timestamp::now());
-        contents.sans = names.map(|names| names.iter().map(|name| (*name).to_owned()).collect());
-        contents.id = Some(chance());
-        sign_with_jwk(&contents, &self.key_id, &self.key).expect("the key signs")
-    }
-
-    /// A body of `/sign` for this key and name, with a good token.
-    pub fn sign_body(&self, key: &FileKey, name: &str) -> Value {
-        json!({ "csr": csr(key), "ott": self.token("/1.0/sign", name, Some(&[name])) })
-    }
-}
-
-/// A new key.
-pub fn new_key(kind: KeyKind) -> FileKey {
-    FileKey::generate(kind).expect("a key can be made")
-}
-
-/// A request that names nothing, as a rekey's is.
-pub fn csr(key: &FileKey) -> String {
-    request::to_pem(&request_der(key))
-}
-
-/// Its bytes.
-pub fn request_der(key: &FileKey) -> Vec<u8> {
-    request::create(key, &Name::empty(), &[]).expect("the key signs")
-}
-
-/// A body of `/rekey`.
-pub fn rekey_body(key: &FileKey) -> String {
-    json!({ "csr": csr(key) }).to_string()
-}
-
-/// A text that was never there before.
-pub fn chance() -> String {
-    let octets: [u8; 16] = random::bytes().expect("the machine has chance");
-    octets.iter().map(|octet| format!("{octet:02x}")).collect()
 }
 
 impl Pair {

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use keywheel_tests::ca::{Background, free_port};
+use keywheel_tests::ca::{Background, configuration, free_port, serve};
 use keywheel_tests::postgres::Postgres;
+use keywheel_tests::provisioner::{REFUSED, new_key, rekey_body};
 use keywheel_wire::private_key::KeyKind;
 use serde_json::json;
 
-use crate::lab::{Door, Lab, REFUSED, configuration, new_key, rekey_body, serve};
+use crate::lab::{Door, Lab};
 
 /// A CA of two nodes.
 struct Two {
@@ -40,16 +41,22 @@ fn a_token_that_was_used_at_one_node_is_refused_at_the_other() {
     let two = Two::start();
     let doors = two.doors();
     for (used, other) in [(0, 1), (1, 0)] {
-        let body = two.lab.sign_body(&new_key(KeyKind::EcP256), "svc.local").to_string();
-        doors[used].post("/sign", body.clone()).ask().is(201, "");
-        doors[other].post("/sign", body).ask().is(401, REFUSED);
+        let [one, another] = with_one_token(&two.lab);
+        let first = doors[used].post("/sign", one.clone()).ask().is(201, "").chain();
+        doors[other].post("/sign", another).ask().is(401, REFUSED);
+        // Whoever asks the very same again has not heard the answer.
+        assert_eq!(doors[other].post("/sign", one).ask().is(201, "").chain(), first);
     }
     // Asked at both at once it is good for one of them.
     for _ in 0..5 {
-        let body = two.lab.sign_body(&new_key(KeyKind::EcP256), "svc.local").to_string();
-        let mut statuses = at_once(&doors, |door| door.post("/sign", body.clone()).ask().status);
+        let bodies = std::sync::Mutex::new(with_one_token(&two.lab).to_vec());
+        let body = || bodies.lock().expect("nobody panics here").pop().expect("one for each");
+        let mut statuses = at_once(&doors, |door| door.post("/sign", body()).ask().status);
         statuses.sort_unstable();
         assert_eq!(statuses, [201, 401]);
+        let [same, _] = with_one_token(&two.lab);
+        let answers = at_once(&doors, |door| door.post("/sign", same.clone()).ask().is(201, "").chain());
+        assert_eq!(answers[0], answers[1]);
     }
 }
 
@@ -143,6 +150,14 @@ fn a_revocation_list_number_is_given_once_and_only_grows_whichever_node_makes_th
         }
     }
     assert!(lists.len() >= 8, "{} lists were seen", lists.len());
+}
+
+/// Bodies of `/sign` for two keys with the same token.
+fn with_one_token(lab: &Lab) -> [String; 2] {
+    let one = lab.sign_body(&new_key(KeyKind::EcP256), "svc.local");
+    let mut another = lab.sign_body(&new_key(KeyKind::EcP256), "svc.local");
+    another["ott"] = one["ott"].clone();
+    [one.to_string(), another.to_string()]
 }
 
 /// Asks both nodes at the same time.

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use keywheel_tests::provisioner::{REFUSED, new_key};
 use keywheel_wire::private_key::KeyKind;
 use serde_json::{Value, json};
 
-use crate::lab::{Lab, Pair, REFUSED, new_key};
+use crate::lab::{Lab, Pair};
 
 /// A CA whose provisioner has this rule.
 fn with_rule(rule: &Value) -> Lab {

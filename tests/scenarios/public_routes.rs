@@ -1,11 +1,11 @@
 //! What anybody may ask (`TestCAProvisioners`, `TestCAProvisionerEncryptedKey`, `TestCARoot`, `TestCAHealth`).
 
-use keywheel_tests::ca::PASSWORD;
+use keywheel_tests::ca::{PASSWORD, configuration};
 use keywheel_wire::jose::jwe;
 use keywheel_wire::x509::certificate::Certificate;
 use serde_json::json;
 
-use crate::lab::{Lab, configuration};
+use crate::lab::Lab;
 
 #[test]
 fn health_is_told_to_anybody_under_both_prefixes() {

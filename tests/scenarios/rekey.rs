@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
+use keywheel_tests::provisioner::{REFUSED, csr, new_key, rekey_body, request_der};
 use keywheel_wire::private_key::KeyKind;
 use keywheel_wire::signer::Signer;
 use keywheel_wire::x509::extension::usage::{self, KeyUsage};
@@ -10,7 +11,7 @@ use keywheel_wire::x509::extension::{Extension, key_identifier};
 use keywheel_wire::x509::oid::{self, Oid};
 use serde_json::json;
 
-use crate::lab::{Lab, Pair, REFUSED, csr, new_key, rekey_body};
+use crate::lab::{Lab, Pair};
 
 /// Every extension by its type, byte for byte.
 pub fn extensions(pair: &Pair) -> BTreeMap<String, Vec<u8>> {
@@ -84,7 +85,7 @@ fn a_rekey_without_tls_is_not_served() {
     let mut lab = Lab::start();
     let port = keywheel_tests::ca::free_port();
     let plain = format!("127.0.0.1:{port}");
-    let mut configuration = crate::lab::configuration(&lab.ca.place);
+    let mut configuration = keywheel_tests::ca::configuration(&lab.ca.place);
     configuration["insecureAddress"] = json!(plain);
     lab.ca.place.write("step/config/ca.json", configuration.to_string());
     lab.ca.restart(&[]);
@@ -235,7 +236,7 @@ fn a_weak_key_the_old_key_and_a_key_that_was_certified_before_are_refused() {
     lab.door().rekey(&old, &old.key).is(403, "a rekey needs a new key");
     lab.door().rekey(&old, &other.key).is(403, "certified the requested key before");
     // A request whose signature is not by its key proves nothing.
-    let mut forged = crate::lab::request_der(&new_key(KeyKind::EcP256));
+    let mut forged = request_der(&new_key(KeyKind::EcP256));
     *forged.last_mut().expect("it is not empty") ^= 1;
     let forged = keywheel_wire::x509::request::to_pem(&forged);
     lab.door().post("/rekey", json!({ "csr": forged }).to_string()).by(&old).ask().is(400, "invalid csr");

@@ -2,13 +2,14 @@
 
 use jiff::{SignedDuration, Timestamp};
 use keywheel_signer::file_key::FileKey;
+use keywheel_tests::provisioner::{REFUSED, chance, new_key, rekey_body, request_der};
 use keywheel_wire::private_key::KeyKind;
 use keywheel_wire::step::token::{CLIENT_ISSUER, Contents, confirmation, sign_with_chain};
 use keywheel_wire::x509::certificate::Certificate;
 use keywheel_wire::x509::oid;
 use serde_json::json;
 
-use crate::lab::{Lab, Leaf, Pair, REFUSED, chance, new_key, rekey_body, request_der};
+use crate::lab::{Lab, Leaf, Pair};
 use crate::rekey::is_successor_of;
 
 /// The same key once more: a renewal keeps it.

@@ -2,12 +2,13 @@
 
 use jiff::SignedDuration;
 use keywheel_tests::postgres::Postgres;
+use keywheel_tests::provisioner::{REFUSED, chance, new_key};
 use keywheel_wire::private_key::KeyKind;
 use keywheel_wire::step::token::{CLIENT_ISSUER, Contents, sign_with_chain};
 use keywheel_wire::x509::oid;
 use serde_json::json;
 
-use crate::lab::{Lab, Leaf, REFUSED, chance, new_key};
+use crate::lab::{Lab, Leaf};
 
 #[test]
 fn a_revoked_certificate_is_neither_renewed_nor_rekeyed() {

@@ -1,13 +1,14 @@
 //! `/sign` (`TestCASign`).
 
 use jiff::{SignedDuration, Timestamp};
+use keywheel_tests::provisioner::{REFUSED, csr, new_key, request_der};
 use keywheel_wire::private_key::KeyKind;
 use keywheel_wire::signer::Signer;
 use keywheel_wire::x509::extension::usage::{self, KeyUsage};
 use keywheel_wire::x509::oid;
 use serde_json::{Value, json};
 
-use crate::lab::{Lab, REFUSED, csr, new_key};
+use crate::lab::Lab;
 
 #[test]
 fn a_first_certificate_has_what_the_token_grants_and_names_its_provisioner() {
@@ -48,7 +49,7 @@ fn a_request_to_sign_that_cannot_be_read_answers_400() {
     ask("invalid json".into()).is(400, "error decoding json");
     ask("{}".into()).is(400, "missing csr");
     ask(json!({ "csr": csr(&key) }).to_string()).is(400, "missing ott");
-    let mut forged = crate::lab::request_der(&key);
+    let mut forged = request_der(&key);
     *forged.last_mut().expect("it is not empty") ^= 1;
     let mut body = lab.sign_body(&key, "svc.local");
     body["csr"] = keywheel_wire::x509::request::to_pem(&forged).into();
@@ -69,8 +70,12 @@ fn a_request_to_sign_that_nobody_authorised_answers_401() {
     body["ott"] = Lab::start().token("/1.0/sign", "svc.local", None).into();
     ask(&body).is(401, REFUSED);
     let used = lab.sign_body(&key, "svc.local");
-    ask(&used).is(201, "");
-    ask(&used).is(401, REFUSED);
+    let first = ask(&used).is(201, "").chain();
+    // The very same request has not heard its answer; any other has no right to it.
+    assert_eq!(ask(&used).is(201, "").chain(), first);
+    let mut other = lab.sign_body(&new_key(KeyKind::EcP256), "svc.local");
+    other["ott"] = used["ott"].clone();
+    ask(&other).is(401, REFUSED);
 }
 
 #[test]

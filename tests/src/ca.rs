@@ -6,6 +6,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use crate::place::{Place, keywheel};
 
 /// A port that nobody listens on now.
@@ -157,10 +159,16 @@ impl Ca {
     }
 }
 
-fn serve(place: &Place, flags: &[&str]) -> Background {
+/// Starts a server in a place.
+pub fn serve(place: &Place, words: &[&str]) -> Background {
     let mut command = place.command(keywheel());
-    command.args(["ca", "serve", "--password-file", "password"]).args(flags);
+    command.args(["ca", "serve", "--password-file", "password"]).args(words);
     let mut server = Background::start(command);
     server.wait_for("listening");
     server
+}
+
+/// `ca.json` of a place.
+pub fn configuration(place: &Place) -> Value {
+    serde_json::from_str(&place.read("step/config/ca.json")).expect("ca.json is JSON")
 }

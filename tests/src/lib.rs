@@ -5,5 +5,6 @@ pub mod page;
 pub mod peer;
 pub mod place;
 pub mod postgres;
+pub mod provisioner;
 pub mod report;
 pub mod step_ca;

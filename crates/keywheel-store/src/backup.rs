@@ -86,7 +86,11 @@ const TABLES: &[Table] = &[
             ("when_seen", Kind::Int),
         ],
     },
-    Table { name: "used_tokens", keys: 1, columns: &[("token", Kind::Text), ("expires_at", Kind::Int)] },
+    Table {
+        name: "used_tokens",
+        keys: 1,
+        columns: &[("token", Kind::Text), ("expires_at", Kind::Int), ("request", Kind::Blob), ("serial", Kind::Blob)],
+    },
     Table {
         name: "crls",
         keys: 1,

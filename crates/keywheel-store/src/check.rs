@@ -55,6 +55,11 @@ const CONTRADICTIONS: &[(&str, &str)] = &[
         "SELECT COUNT(*) FROM certificates c JOIN certificates p ON p.serial = c.predecessor \
          WHERE p.lineage <> c.lineage",
     ),
+    (
+        "tokens that were used for a certificate that is missing",
+        "SELECT COUNT(*) FROM used_tokens t LEFT JOIN certificates c ON c.serial = t.serial \
+         WHERE t.serial IS NOT NULL AND c.serial IS NULL",
+    ),
     ("certificates that end before they begin", "SELECT COUNT(*) FROM certificates WHERE not_after < not_before"),
     (
         "certificates that are to be revoked for a successor that is missing",

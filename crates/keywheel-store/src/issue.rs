@@ -3,17 +3,20 @@
 use jiff::Timestamp;
 use keywheel_core::serial::Serial;
 
-use crate::certificate::{self, CertificateBody, NewCertificate};
+use crate::certificate::{self, CertificateBody, NewCertificate, StoredCertificate};
 use crate::error::StoreError;
 use crate::operation::Operation;
 use crate::session::{Session, Value, micros};
 use crate::token::{self, TokenOutcome, TokenUse};
 
 /// What became of the wish to issue a certificate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum IssueOutcome {
     /// The intent is durable: sign exactly these bytes, then call `complete`.
     Recorded,
+    /// The very same request was answered before: this is the answer again. If it is still only intended, sign exactly those
+    /// bytes, then call `complete` and hand out what that answers.
+    Replay(Box<StoredCertificate>),
     /// The token was used before; nothing was recorded.
     TokenUsed,
     /// The serial number is taken; nothing was recorded and the token is still good: draw another number.
@@ -40,9 +43,15 @@ impl Operation for Record {
             return Ok(IssueOutcome::SerialTaken);
         }
         if let Some(token) = &self.token
-            && token::consume(session, token).await? == TokenOutcome::AlreadyUsed
+            && token::consume_for(session, token, Some(&self.new.serial)).await? == TokenOutcome::AlreadyUsed
         {
-            return Ok(IssueOutcome::TokenUsed);
+            let Some(serial) = token::answered(session, token, self.now).await? else {
+                return Ok(IssueOutcome::TokenUsed);
+            };
+            let earlier = certificate::load(session, &serial).await?;
+            return earlier
+                .map(|stored| IssueOutcome::Replay(Box::new(stored)))
+                .ok_or(StoreError::Value { what: "a token without its certificate" });
         }
         certificate::insert(session, &self.new, None, &self.new.serial, self.now, self.doing()).await?;
         Ok(IssueOutcome::Recorded)

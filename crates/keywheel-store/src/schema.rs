@@ -11,12 +11,20 @@ struct Migration {
 }
 
 /// Never changed once released; a new version is a new entry.
-const MIGRATIONS: &[Migration] = &[Migration {
-    version: 1,
-    name: "certificates",
-    sqlite: include_str!("../migrations/sqlite/0001_certificates.sql"),
-    postgres: include_str!("../migrations/postgres/0001_certificates.sql"),
-}];
+const MIGRATIONS: &[Migration] = &[
+    Migration {
+        version: 1,
+        name: "certificates",
+        sqlite: include_str!("../migrations/sqlite/0001_certificates.sql"),
+        postgres: include_str!("../migrations/postgres/0001_certificates.sql"),
+    },
+    Migration {
+        version: 2,
+        name: "requests",
+        sqlite: include_str!("../migrations/sqlite/0002_requests.sql"),
+        postgres: include_str!("../migrations/postgres/0002_requests.sql"),
+    },
+];
 
 /// The newest version that this program knows.
 pub(crate) const KNOWN: i64 = MIGRATIONS[MIGRATIONS.len() - 1].version;

@@ -113,7 +113,7 @@ pub(crate) fn rekey((old, old_key): (u64, u8), (new, new_key): (u64, u8)) -> Rek
 }
 
 pub(crate) fn token(name: &str) -> TokenUse {
-    TokenUse { token: name.to_owned(), expires_at: at(300) }
+    TokenUse { token: name.to_owned(), request: None, expires_at: at(300) }
 }
 
 /// Records and completes a certificate.

@@ -115,6 +115,9 @@ pub(super) async fn first(
                 let chain = finish(store, settings, &prepared.approved, now).await?;
                 return Ok(Issued { chain, replayed: false });
             }
+            IssueOutcome::Replay(stored) => {
+                return Ok(Issued { chain: again(store, settings, stored.body, now).await?, replayed: true });
+            }
             IssueOutcome::TokenUsed => {
                 return Err(token_used());
             }

@@ -32,7 +32,8 @@ pub(super) async fn sign(
     let csr = read_request(&request.csr)?;
     let times =
         ValidityRequest { not_before: requested(&request.not_before)?, not_after: requested(&request.not_after)? };
-    let authorized = token::authorize(settings, &request.token, Purpose::Sign, now)?;
+    let mut authorized = token::authorize(settings, &request.token, Purpose::Sign, now)?;
+    authorized.one_time.request = Some(digest_of(&request));
     let one_time = authorized.one_time.clone();
     let outcome = certify(store, settings, authorized, &csr, times, request.template_data, now).await;
     // As in the reference, a token that was shown and found good is used up also where its request is refused. A fault of
@@ -43,6 +44,19 @@ pub(super) async fn sign(
         return Err(issue::token_used());
     }
     outcome
+}
+
+/// All that a request says, but its token: whoever sends the very same again has not heard the answer.
+fn digest_of(request: &SignRequest) -> [u8; 32] {
+    let mut context = digest::Context::new(&digest::SHA256);
+    let data = request.template_data.as_ref().map(ToString::to_string).unwrap_or_default();
+    for part in [&request.csr, request.not_before.as_bytes(), request.not_after.as_bytes(), data.as_bytes()] {
+        context.update(&(part.len() as u64).to_be_bytes());
+        context.update(part);
+    }
+    let mut digest = [0; 32];
+    digest.copy_from_slice(context.finish().as_ref());
+    digest
 }
 
 /// Issues what a good token asks for.

@@ -59,7 +59,7 @@ pub(super) fn authorize(
     let audiences = rules::audiences(&settings.config.dns_names, purpose, fragment.as_deref());
     let rules = TokenRules { now, issuer: Some(&entry.provisioner.name), audiences: &audiences, max_lifetime: None };
     let expires_at = rules::check(&claims.registered, &rules).map_err(refused)?;
-    let one_time = TokenUse { token: remembered(&claims, &entry.provisioner.id(), &token), expires_at };
+    let one_time = TokenUse { token: remembered(&claims, &entry.provisioner.id(), &token), request: None, expires_at };
     Ok(Authorized { entry, claims, one_time, chain })
 }
 
@@ -108,7 +108,7 @@ pub(super) fn authorize_carried(
     // A renewal token of the reference has no identifier of its own: the whole is remembered.
     let signer = certificate.digest().to_string();
     let token = if csr.is_some() { remembered(&claims, &signer, &token) } else { token.identity() };
-    Ok(Carried { certificate, one_time: TokenUse { token, expires_at } })
+    Ok(Carried { certificate, one_time: TokenUse { token, request: None, expires_at } })
 }
 
 /// A token that is bound to a request is good for no other; what it says then is no secret to who made both.

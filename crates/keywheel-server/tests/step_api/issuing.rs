@@ -40,8 +40,22 @@ async fn a_token_gives_a_certificate_once() {
     assert_eq!(answer["certChain"].as_array().unwrap().len(), 2);
     assert_eq!(answer["tlsOptions"]["minVersion"], 1.2);
 
-    ca.post(None, "/sign", &body).await.refused(401, "lacked necessary authorization");
+    // Whoever asks the very same again has not heard the answer; any other request is refused.
+    let other = json!({ "csr": csr(&new_key(), "svc.local"), "ott": token });
+    let longer = json!({ "csr": body["csr"], "ott": token, "notAfter": "2h" });
+    let same = |reply: crate::running::Reply| assert_eq!(reply.json()["certChain"], answer["certChain"]);
+    same(ca.post(None, "/sign", &body).await);
+    for wish in [&other, &longer] {
+        ca.post(None, "/sign", wish).await.refused(401, "lacked necessary authorization");
+    }
     let ca = ca.restart().await;
+    same(ca.post(None, "/sign", &body).await);
+    for wish in [&other, &longer] {
+        ca.post(None, "/sign", wish).await.refused(401, "lacked necessary authorization");
+    }
+    // What was revoked since is no answer.
+    let wish = json!({ "serial": leaf.serial().to_string(), "passive": true });
+    assert_eq!(ca.post(Some(&holder), "/revoke", &wish).await.status, 200);
     ca.post(None, "/sign", &body).await.refused(401, "lacked necessary authorization");
 }
 

@@ -113,6 +113,7 @@ async fn a_holder_cannot_use_up_the_token_of_another_by_its_identifier() {
         let token = ca.token("/sign", "svc.local", |contents| contents.id = Some(id.to_owned()));
         let body = json!({ "csr": csr(&key, ""), "ott": token });
         ca.post(None, "/sign", &body).await.holder(key);
+        let body = json!({ "csr": csr(&new_key(), ""), "ott": token });
         ca.post(None, "/sign", &body).await.refused(401, "");
     }
 }
@@ -242,18 +243,21 @@ async fn more_used_tokens_are_forgotten_than_one_turn_of_the_loops_can() {
     let authority = Authority::open(options, Timestamp::now()).await.unwrap();
     let store = authority.store().clone();
     for batch in 0..11 {
-        let uses = (0..256).map(|number| {
-            let token = token_hash(&format!("{batch} {number}"));
-            tokio::spawn({
-                let store = store.clone();
-                async move { store.consume_token(TokenUse { token, expires_at: long_ago }).await.unwrap() }
-            })
-        });
+        let uses =
+            (0..256).map(|number| {
+                let token = token_hash(&format!("{batch} {number}"));
+                tokio::spawn({
+                    let store = store.clone();
+                    async move {
+                        store.consume_token(TokenUse { token, request: None, expires_at: long_ago }).await.unwrap()
+                    }
+                })
+            });
         for use_up in uses.collect::<Vec<_>>() {
             use_up.await.unwrap();
         }
     }
-    store.consume_token(TokenUse { token: "just over".into(), expires_at: just_over }).await.unwrap();
+    store.consume_token(TokenUse { token: "just over".into(), request: None, expires_at: just_over }).await.unwrap();
     let (stop, told) = watch::channel(false);
     let loops = tokio::spawn(async move { authority.run(told).await });
     tokio::time::sleep(Duration::from_secs(5)).await;

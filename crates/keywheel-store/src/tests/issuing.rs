@@ -1,7 +1,9 @@
 //! Intents, tokens and signed certificates.
 
+use keywheel_core::revocation::ReasonCode;
+
 use super::*;
-use crate::{CertificateBody, IssueOutcome, StoreError, TokenOutcome};
+use crate::{CertificateBody, IssueOutcome, Revocation, StoreError, TokenOutcome};
 
 on_each_database! {
     an_intent_is_remembered_before_it_is_signed_and_the_certificate_after
@@ -9,6 +11,7 @@ on_each_database! {
     the_same_intent_signed_twice_hands_out_the_first_certificate
     a_token_is_good_once_even_after_a_restart
     a_token_is_spent_with_its_certificate_or_not_at_all
+    the_same_request_with_the_same_token_gets_the_same_certificate_while_that_is_good
     of_two_nodes_with_one_token_exactly_one_wins
     of_many_with_one_serial_number_exactly_one_wins
     tokens_are_forgotten_only_after_their_end
@@ -83,6 +86,39 @@ async fn a_token_is_spent_with_its_certificate_or_not_at_all(world: World) {
     assert_eq!(store.certificate(serial(3)).await.unwrap(), None);
 }
 
+async fn the_same_request_with_the_same_token_gets_the_same_certificate_while_that_is_good(world: World) {
+    let store = world.open().await;
+    let asked = |request: u8| Some(TokenUse { request: Some([request; 32]), ..token("a") });
+    assert_eq!(store.record_issue(new_certificate(1, 1), asked(7), at(10)).await.unwrap(), IssueOutcome::Recorded);
+    drop(store);
+    let store = world.open().await;
+    for _ in 0..2 {
+        let again = store.record_issue(new_certificate(2, 1), asked(7), at(11)).await.unwrap();
+        let IssueOutcome::Replay(stored) = again else { panic!("{again:?}") };
+        assert_eq!((stored.serial, &stored.body), (serial(1), &CertificateBody::Intended(tbs_of(1))));
+    }
+    // Another request, or one of which nothing is known, is none of it; nor is one for something else than a certificate.
+    for other in [asked(8), Some(token("a"))] {
+        let refused = store.record_issue(new_certificate(2, 1), other, at(11)).await.unwrap();
+        assert_eq!(refused, IssueOutcome::TokenUsed);
+    }
+    assert_eq!(store.consume_token(asked(7).unwrap()).await.unwrap(), TokenOutcome::AlreadyUsed);
+    assert_eq!(store.certificate(serial(2)).await.unwrap(), None);
+    // A certificate that is over or revoked is no answer.
+    let over = new_certificate(1, 1).not_after + jiff::SignedDuration::from_secs(1);
+    assert_eq!(store.record_issue(new_certificate(2, 1), asked(7), over).await.unwrap(), IssueOutcome::TokenUsed);
+    let revocation = Revocation {
+        serial: serial(1),
+        revoked_at: at(12),
+        reason: ReasonCode::KeyCompromise,
+        text: String::new(),
+        by: "admin".to_owned(),
+        expires_at: None,
+    };
+    store.revoke(revocation).await.unwrap();
+    assert_eq!(store.record_issue(new_certificate(2, 1), asked(7), at(13)).await.unwrap(), IssueOutcome::TokenUsed);
+}
+
 async fn of_two_nodes_with_one_token_exactly_one_wins(world: World) {
     let nodes = [world.open().await, world.open().await];
     for round in 0..20u64 {
@@ -124,7 +160,7 @@ async fn of_many_with_one_serial_number_exactly_one_wins(world: World) {
 async fn tokens_are_forgotten_only_after_their_end(world: World) {
     let store = world.open().await;
     store.consume_token(token("old")).await.unwrap();
-    store.consume_token(TokenUse { token: "new".to_owned(), expires_at: at(900) }).await.unwrap();
+    store.consume_token(TokenUse { token: "new".to_owned(), request: None, expires_at: at(900) }).await.unwrap();
     assert_eq!(store.prune_tokens(at(300)).await.unwrap(), 0);
     assert_eq!(store.prune_tokens(at(301)).await.unwrap(), 1);
     assert_eq!(store.consume_token(token("old")).await.unwrap(), TokenOutcome::Consumed);

@@ -25,8 +25,8 @@ impl Operation for Spoiled {
     }
 
     async fn run(&self, session: &mut Session<'_>) -> Result<(), StoreError> {
-        session.execute("INSERT INTO used_tokens VALUES ('spoiled', $1)", &[Value::Int(1)]).await?;
-        session.execute("INSERT INTO used_tokens VALUES ('spoiled', $1)", &[Value::Int(1)]).await?;
+        session.execute("INSERT INTO used_tokens (token, expires_at) VALUES ('spoiled', $1)", &[Value::Int(1)]).await?;
+        session.execute("INSERT INTO used_tokens (token, expires_at) VALUES ('spoiled', $1)", &[Value::Int(1)]).await?;
         Ok(())
     }
 }
@@ -42,7 +42,9 @@ impl Operation for Panics {
     }
 
     async fn run(&self, session: &mut Session<'_>) -> Result<(), StoreError> {
-        session.execute("INSERT INTO used_tokens VALUES ('panicked', $1)", &[Value::Int(1)]).await?;
+        session
+            .execute("INSERT INTO used_tokens (token, expires_at) VALUES ('panicked', $1)", &[Value::Int(1)])
+            .await?;
         panic!("as the test wants it");
     }
 }
