@@ -4,6 +4,7 @@ pub mod jose;
 mod json;
 pub mod pem;
 pub mod pkcs11;
+pub mod pkcs12;
 pub mod private_key;
 pub mod signer;
 pub mod ssh;

@@ -80,23 +80,33 @@ pub(super) fn encrypted_pkcs8(
     pkcs8: &[u8],
     encryption: &Encryption<'_>,
 ) -> Result<Zeroizing<Vec<u8>>, PrivateKeyError> {
-    let Some(iterations) = std::num::NonZeroU32::new(ITERATIONS) else { return Err(PrivateKeyError::Encrypt) };
+    let (scheme, encrypted) = pbes2(pkcs8, encryption, ITERATIONS)?;
+    Ok(element(SEQUENCE, &[&scheme, &element(OCTET_STRING, &[&encrypted])]))
+}
+
+/// The AlgorithmIdentifier of PBES2 with AES-256-CBC and so many iterations, and what it makes of the plain bytes.
+pub(crate) fn pbes2(
+    plain: &[u8],
+    encryption: &Encryption<'_>,
+    iterations: u32,
+) -> Result<(Zeroizing<Vec<u8>>, Zeroizing<Vec<u8>>), PrivateKeyError> {
+    let Some(rounds) = std::num::NonZeroU32::new(iterations) else { return Err(PrivateKeyError::Encrypt) };
     let mut key = Zeroizing::new([0_u8; 32]);
-    pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, iterations, &encryption.salt, encryption.password, key.as_mut_slice());
-    let padding = 16 - pkcs8.len() % 16;
-    let mut data = Zeroizing::new(Vec::with_capacity(pkcs8.len() + padding));
-    data.extend_from_slice(pkcs8);
-    data.resize(pkcs8.len() + padding, padding as u8);
+    pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, rounds, &encryption.salt, encryption.password, key.as_mut_slice());
+    let padding = 16 - plain.len() % 16;
+    let mut data = Zeroizing::new(Vec::with_capacity(plain.len() + padding));
+    data.extend_from_slice(plain);
+    data.resize(plain.len() + padding, padding as u8);
     UnboundCipherKey::new(&AES_256, key.as_slice())
         .and_then(EncryptingKey::cbc)
         .and_then(|key| key.less_safe_encrypt(&mut data, EncryptionContext::Iv128(FixedLength::from(encryption.iv))))
         .map_err(|_| PrivateKeyError::Encrypt)?;
 
-    let iterations = ITERATIONS.to_der().map_err(|_| PrivateKeyError::Encrypt)?;
+    let iterations = iterations.to_der().map_err(|_| PrivateKeyError::Encrypt)?;
     let prf = element(SEQUENCE, &[&element(OID, &[OID_HMAC_SHA256]), NULL]);
     let kdf_parameters = element(SEQUENCE, &[&element(OCTET_STRING, &[&encryption.salt]), &iterations, &prf]);
     let kdf = element(SEQUENCE, &[&element(OID, &[OID_PBKDF2]), &kdf_parameters]);
     let cipher = element(SEQUENCE, &[&element(OID, &[OID_AES_256_CBC]), &element(OCTET_STRING, &[&encryption.iv])]);
     let scheme = element(SEQUENCE, &[&element(OID, &[OID_PBES2]), &element(SEQUENCE, &[&kdf, &cipher])]);
-    Ok(element(SEQUENCE, &[&scheme, &element(OCTET_STRING, &[&data])]))
+    Ok((scheme, data))
 }
