@@ -2,4 +2,5 @@
 
 pub mod file_key;
 pub mod issue;
+pub mod pkcs11;
 pub mod random;

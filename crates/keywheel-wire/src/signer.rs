@@ -19,6 +19,11 @@ pub trait Signer: Send + Sync {
     /// # Errors
     /// When the scheme does not fit the key, or the key cannot be used.
     fn sign(&self, scheme: SignatureScheme, message: &[u8]) -> Result<Vec<u8>, SignError>;
+
+    /// Whether a signature may take so long that nothing else should wait for its thread.
+    fn takes_long(&self) -> bool {
+        false
+    }
 }
 
 /// A signature algorithm with its hash and encoding. ECDSA signatures are the DER that X.509 carries.
@@ -65,6 +70,14 @@ pub enum SignError {
         /// The key's kind.
         kind: KeyKind,
         /// What the holder of the key said.
+        reason: String,
+    },
+    /// What holds the key cannot be used now; it may be later.
+    #[error("the {kind} key cannot be used now: {reason}; nothing was signed")]
+    Away {
+        /// The key's kind.
+        kind: KeyKind,
+        /// What is in the way.
         reason: String,
     },
 }
