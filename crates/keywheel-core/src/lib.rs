@@ -6,6 +6,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod claims;
+pub mod doctor;
 pub mod file_pair;
 pub mod fingerprint;
 pub mod go_duration;

@@ -1,0 +1,154 @@
+//! What crashed tools left: replacements that were cut off, temporary files, locks that nobody holds.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec;
+use alloc::vec::Vec;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::kind::Kind;
+use super::managers::{Manager, Order};
+use super::pairs::{distinct, is_pair_name};
+use super::scene::{Scene, is_in, join, split};
+use super::{Content, File, Finding, Journal, words};
+
+/// A temporary file that is younger may belong to a tool that runs right now.
+const AT_WORK: SignedDuration = SignedDuration::from_mins(10);
+
+/// Everything that a tool would have removed, had it come to its end.
+pub(super) fn judge(scene: &Scene<'_>, now: Timestamp) -> Vec<Finding> {
+    let mut found: Vec<Finding> = scene.estate.journals.iter().filter_map(|journal| cut_off(scene, journal)).collect();
+    for file in &scene.estate.files {
+        found.extend(previous(scene, file));
+        found.extend(put_aside(file));
+        found.extend(temporary(scene, file, now));
+        found.extend(lock(file, now));
+    }
+    found
+}
+
+/// Whether a tool writes to such a name before it renames.
+pub(super) fn is_temporary(file: &File) -> bool {
+    let name = file.name();
+    let ours = name.starts_with('.') && (name.ends_with(".keywheel.new") || name.ends_with(".keywheel.rehearsal"));
+    let ends = [".tmp", ".temp", ".new"].into_iter().find_map(|end| name.strip_suffix(end));
+    let of_certbot = (name.ends_with(".conf.new") && is_in(&file.path, "renewal"))
+        || (name.starts_with("previous_") && name.ends_with(".pem") && is_in(&file.path, "live"));
+    ours || of_certbot || ends.is_some_and(is_pair_name) || is_of_caddy(file)
+}
+
+/// Caddy writes to a name of digits in the folder of the site.
+fn is_of_caddy(file: &File) -> bool {
+    let (issuers, _site) = split(file.folder());
+    let digits = !file.name().is_empty() && file.name().bytes().all(|byte| byte.is_ascii_digit());
+    digits && split(split(issuers).0).1 == "certificates"
+}
+
+fn cut_off(scene: &Scene<'_>, journal: &Journal) -> Option<Finding> {
+    if journal.busy {
+        return None;
+    }
+    let key = key_of(scene, journal);
+    let pair =
+        scene.pairs.iter().find(|pair| key.as_deref().is_some_and(|key| pair.key.path == key || pair.key.real == key));
+    let how_far = match journal.phase.as_deref() {
+        Some("requested") => "the CA may have answered; the next run asks it again, with the same key",
+        Some("issued") => "the new pair is there; the next run puts it in place",
+        Some("installed") => "the new pair is in place; the next run tells the service",
+        _ => "nothing had been asked yet; the next run removes it",
+    };
+    let fix = pair.and_then(|pair| Manager::Plain.order(Order::NewKey, pair.certificate, pair.key));
+    // A pair that does not match is said as such, with the same command.
+    let mismatched = pair.is_some_and(|pair| {
+        let known = pair.key.keys().first().and_then(|key| key.digest);
+        known.is_some_and(|known| pair.certificate.leaf().is_some_and(|leaf| leaf.key != known))
+    });
+    if mismatched {
+        return None;
+    }
+    let mut files = vec![journal.path.clone()];
+    files.extend(pair.map(|pair| distinct(pair.certificate, pair.key)).unwrap_or_default());
+    Some(Finding {
+        kind: Kind::RekeyCutOff,
+        files,
+        message: format!("a replacement of the pair was cut off: {how_far}"),
+        fix: fix.or_else(|| Some(vec![words(["ls", "-lA", "--", &journal.path])])),
+    })
+}
+
+/// The key of a journal: what it says, else what its own name says.
+fn key_of(scene: &Scene<'_>, journal: &Journal) -> Option<String> {
+    let (folder, name) = split(&journal.path);
+    let beside = join(folder, name.strip_prefix('.')?.strip_suffix(".keywheel")?);
+    if scene.file(&beside).is_some() { Some(beside) } else { journal.key.clone() }
+}
+
+fn previous(scene: &Scene<'_>, file: &File) -> Option<Finding> {
+    let name = file.name().strip_prefix('.')?.strip_suffix(".previous")?;
+    let current = scene.file(&join(file.folder(), name))?;
+    let pair = scene.pairs.iter().find(|pair| pair.certificate.path == current.path)?;
+    if scene.journal_of(pair).is_some() {
+        return None;
+    }
+    Some(Finding {
+        kind: Kind::PreviousKept,
+        files: vec![file.path.clone(), current.path.clone()],
+        message:
+            "the last replacement was never proved to be in use, so the certificate and key before it are still kept"
+                .to_string(),
+        fix: Manager::Plain.order(Order::NewKey, pair.certificate, pair.key),
+    })
+}
+
+fn put_aside(file: &File) -> Option<Finding> {
+    let of_ours = file.name().starts_with('.') && file.name().contains(".keywheel.aside-");
+    let of_doctor = file.name().ends_with(".broken");
+    if !matches!(file.content, Content::Folder) || !(of_ours || of_doctor) {
+        return None;
+    }
+    Some(Finding {
+        kind: Kind::PutAside,
+        files: vec![file.path.clone()],
+        message: "put aside for you to look at; it may hold the only copy of a key that was certified".to_string(),
+        fix: Some(vec![words(["rm", "-r", "--", &file.path])]),
+    })
+}
+
+fn temporary(scene: &Scene<'_>, file: &File, now: Timestamp) -> Option<Finding> {
+    let old = now.duration_since(file.modified) > AT_WORK;
+    let of_ours = file.name().contains(".keywheel.");
+    let busy = of_ours && is_locked_beside(scene, file);
+    if !is_temporary(file) || matches!(file.content, Content::Folder) || busy || !(old || of_ours) {
+        return None;
+    }
+    Some(Finding {
+        kind: Kind::LeftoverFile,
+        files: vec![file.path.clone()],
+        message: "a tool was stopped before it could rename or remove this file; nothing uses it".to_string(),
+        fix: Some(vec![words(["rm", "--", &file.path])]),
+    })
+}
+
+/// Whether a process of ours holds a pair of this folder.
+fn is_locked_beside(scene: &Scene<'_>, file: &File) -> bool {
+    let is_lock = |other: &File| other.folder() == file.folder() && other.name().ends_with(".keywheel.lock");
+    scene.estate.files.iter().any(|other| other.locked && is_lock(other))
+}
+
+fn lock(file: &File, now: Timestamp) -> Option<Finding> {
+    let name = file.name();
+    let of_caddy = name.ends_with(".lock") && split(file.folder()).1 == "locks";
+    let stale = if of_caddy {
+        // Whoever holds it writes it again every five seconds.
+        now.duration_since(file.modified) > AT_WORK
+    } else {
+        !file.locked && (name == ".certbot.lock" || name.ends_with(".keywheel.lock"))
+    };
+    stale.then(|| Finding {
+        kind: Kind::StaleLock,
+        files: vec![file.path.clone()],
+        message: "the process that held this lock was killed; the next run takes it over".to_string(),
+        fix: Some(vec![words(["rm", "--", &file.path])]),
+    })
+}
