@@ -365,7 +365,16 @@ impl Authority {
     /// # Errors
     /// Where it cannot be issued.
     pub async fn server_identity(&self, now: Timestamp) -> Result<ServerIdentity, AuthorityError> {
-        identity::make(&self.inner.store, &self.settings(), now).await
+        let settings = self.settings();
+        match identity::make(&self.inner.store, &settings, now).await {
+            // Without it nothing is served, not even what needs no room: what was kept aside is for this.
+            Err(AuthorityError::Full { source, .. }) if self.inner.store.give_up_reserve() => {
+                let why = chain(source.as_ref());
+                tracing::error!(why, "the disk is full: the room kept aside goes to the server's own certificate");
+                identity::make(&self.inner.store, &settings, now).await
+            }
+            outcome => outcome,
+        }
     }
 
     /// The TLS settings of `ca.json`.

@@ -44,6 +44,11 @@ impl From<AuthorityError> for Failure {
                 retry_after = Some(pause.as_secs().max(1));
                 ApiError::Busy
             }
+            AuthorityError::Full { retry_after: pause, source } => {
+                tracing::error!(error = chain(source.as_ref()), "the disk of the store is full");
+                retry_after = Some(pause.as_secs().max(1));
+                ApiError::Full
+            }
             AuthorityError::Broken { doing, source } => {
                 tracing::error!(error = chain(source.as_ref()), doing, "something is broken here");
                 ApiError::Internal

@@ -15,6 +15,7 @@ mod lease;
 mod operation;
 mod postgres;
 mod rekey;
+mod reserve;
 mod revocation;
 mod schema;
 mod session;

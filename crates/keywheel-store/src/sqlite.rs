@@ -15,6 +15,7 @@ use tokio::task::AbortHandle;
 
 use crate::error::StoreError;
 use crate::operation::Operation;
+use crate::reserve;
 use crate::schema;
 use crate::session::Session;
 use crate::store::OpenMode;
@@ -85,6 +86,9 @@ impl SqliteStore {
             OpenMode::Create | OpenMode::Migrate => schema::migrate(&mut session).await?,
             OpenMode::Current => schema::require_current(&mut session).await?,
         };
+        if mode == OpenMode::Create {
+            reserve::keep(path);
+        }
         let readers = PoolOptions::<Sqlite>::new()
             .max_connections(READERS)
             .min_connections(0)
@@ -120,6 +124,11 @@ impl SqliteStore {
     /// A connection of its own, for what takes long.
     pub(crate) async fn connect(&self) -> Result<SqliteConnection, StoreError> {
         connect(&self.options).await
+    }
+
+    /// Gives the room that was kept aside to the database; whether there was any.
+    pub(crate) fn give_up_reserve(&self) -> bool {
+        reserve::give_up(self.options.get_filename())
     }
 
     /// Lets what has arrived be committed, then lets go of the file.
@@ -346,7 +355,10 @@ async fn checkpoint_now_and_then(options: SqliteConnectOptions, commits: Arc<Ato
         }
         let Some(open) = connection.as_mut() else { continue };
         match Session::Sqlite(open).raw(statement).await {
-            Ok(()) => checkpointed = committed,
+            Ok(()) => {
+                checkpointed = committed;
+                reserve::keep(options.get_filename());
+            }
             Err(error) => {
                 tracing::warn!(%error, "a checkpoint failed; the log of the database grows until one succeeds");
                 connection = None;

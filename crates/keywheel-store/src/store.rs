@@ -106,6 +106,15 @@ impl Store {
         }
     }
 
+    /// After [`StoreError::Full`]: gives the room that was kept aside for that to the database. Whether there was any; it is kept
+    /// aside again as soon as the disk has room.
+    pub fn give_up_reserve(&self) -> bool {
+        match &*self.database {
+            Database::Sqlite(store) => store.give_up_reserve(),
+            Database::Postgres(_) => false,
+        }
+    }
+
     /// Whether the database answers a reader; for health checks.
     pub async fn ping(&self) -> Result<(), StoreError> {
         self.read(Ping).await

@@ -32,6 +32,15 @@ pub enum AuthorityError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The disk of the store is full: nothing can be recorded, and so nothing is issued until somebody makes room.
+    #[error("the disk of the store is full; nothing was issued: make room and try again")]
+    Full {
+        /// When it makes sense to ask again.
+        retry_after: SignedDuration,
+        /// What went wrong, for the log.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// Something is broken in the authority itself; for the log only.
     #[error("{doing} failed")]
     Broken {

@@ -185,7 +185,9 @@ fn with_issuers(settings: &Settings, der: Vec<u8>) -> Vec<Vec<u8>> {
 
 /// What the store's failures mean to who asks.
 pub(super) fn not_stored(error: keywheel_store::StoreError) -> AuthorityError {
-    if error.is_retryable() {
+    if matches!(error, keywheel_store::StoreError::Full { .. }) {
+        AuthorityError::Full { retry_after: jiff::SignedDuration::from_secs(10), source: Box::new(error) }
+    } else if error.is_retryable() {
         AuthorityError::Busy { retry_after: jiff::SignedDuration::from_secs(1), source: Box::new(error) }
     } else {
         broken("asking the store", error)

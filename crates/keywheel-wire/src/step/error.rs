@@ -19,6 +19,8 @@ pub enum ApiError {
     NotFoundBecause(String),
     /// 429 or 503 in spirit; the reference has no text for it.
     Busy,
+    /// 503: nothing can be recorded, and what is not recorded is not signed.
+    Full,
     /// 500: our fault.
     Internal,
     /// 501: a method that this CA does not have.
@@ -42,7 +44,7 @@ impl ApiError {
             Self::NotFound | Self::NotFoundBecause(_) => 404,
             Self::Internal => 500,
             Self::NotImplemented => 501,
-            Self::Busy => 503,
+            Self::Busy | Self::Full => 503,
         }
     }
 
@@ -68,6 +70,9 @@ impl ApiError {
                 format!("The requested method is not implemented by the certificate authority. {logs}")
             }
             Self::Busy => "The certificate authority is busy. Please try again.".to_owned(),
+            Self::Full => "The disk of the certificate authority is full, so that it issues and changes nothing. \
+                           Please try again later."
+                .to_owned(),
         }
     }
 

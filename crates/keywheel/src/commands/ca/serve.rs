@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
-use keywheel_engine::authority::{Authority, AuthorityOptions, OpenError};
+use keywheel_engine::authority::{Authority, AuthorityError, AuthorityOptions, OpenError};
 use keywheel_server::{Limits, Listeners, ServeError, Settings};
 use keywheel_store::StoreError;
 use serde_json::json;
@@ -184,7 +184,7 @@ impl Serving {
         };
         let outcome = match ended {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(Failure::of(Exit::Failed, error)),
+            Ok(Err(error)) => Err(Failure::of(serve_exit(&error), error)),
             Err(error) => Err(Failure::of(Exit::Failed, error).context("serve")),
         };
         self.finish(outcome)
@@ -237,6 +237,18 @@ pub(super) fn open_exit(error: &OpenError) -> Exit {
         }
         OpenError::Store(_) => Exit::Failed,
         _ => Exit::Usage,
+    }
+}
+
+/// A disk that is full and a database that is away may be well again at the next start.
+fn serve_exit(error: &ServeError) -> Exit {
+    match error {
+        ServeError::OwnCertificate(source)
+            if matches!(source.downcast_ref(), Some(AuthorityError::Busy { .. } | AuthorityError::Full { .. })) =>
+        {
+            Exit::TryAgain
+        }
+        _ => Exit::Failed,
     }
 }
 
