@@ -84,6 +84,18 @@ pub enum OpenError {
         /// Which key file.
         path: std::path::PathBuf,
     },
+    /// The token with the issuing CA's key wants its PIN and none was given.
+    #[error(
+        "the token '{token}' wants its PIN: add pin-source= with the path of a file that holds it to kms.uri in ca.json, or \
+         give that file with --password-file"
+    )]
+    PinRequired {
+        /// The label of the token.
+        token: String,
+    },
+    /// The issuing CA's key in a token cannot be used.
+    #[error("the CA's key cannot be used; nothing was changed")]
+    Token(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// `ca.json` names a database that is not ours.
     #[error(
         "ca.json names a {kind} database, which keywheel does not read, and there is no database of its own yet: \

@@ -9,6 +9,9 @@ use keywheel_core::key_blocklist::KeyBlocklist;
 use keywheel_core::names::{NameConstraints, NamePolicy};
 use keywheel_core::provisioner::{AfterRekey, Provisioner, ProvisionerKind, TemplateSource};
 use keywheel_signer::file_key::{FileKey, KeyError};
+use keywheel_signer::pkcs11::TokenError;
+use keywheel_signer::pkcs11::key::TokenKey;
+use keywheel_signer::pkcs11::token::Token;
 use keywheel_wire::jose::jwk::PublicJwk;
 use keywheel_wire::private_key::PrivateKeyError;
 use keywheel_wire::signer::{SignatureScheme, Signer};
@@ -95,13 +98,14 @@ impl Settings {
         if !issuer.is_ca() {
             return Err(wrong(Path::new(&config.certificate), "its first certificate is not that of a CA"));
         }
-        let own_password = config.password.as_ref().map(|text| Zeroizing::new(text.as_bytes().to_vec()));
-        let signer = key(Path::new(&config.key), password.or(own_password.as_ref()))?;
+        let signer = signer(&config, password)?;
         if signer.public_key() != issuer.spki() {
-            return Err(wrong(
-                Path::new(&config.key),
-                format!("it is not the key of the certificate {}", config.certificate),
-            ));
+            let place = match &config.key_in_token {
+                Some(uri) => uri.key_only().to_string(),
+                None => config.key.clone(),
+            };
+            let reason = format!("it is not the key of the certificate {}", config.certificate);
+            return Err(wrong(Path::new(&place), reason));
         }
 
         let policy = document.policy().map_err(|error| wrong(path, error))?;
@@ -120,7 +124,7 @@ impl Settings {
             constraints: constraints(&config.certificate, roots.iter().chain(&chain))?,
             crl: config.crl.enabled || own_crl,
             blocklist,
-            signer: Arc::new(signer),
+            signer,
             config,
             roots,
             federated,
@@ -227,9 +231,11 @@ fn wrong(path: &Path, reason: impl ToString) -> OpenError {
 /// Settings that would be ignored silently are refused instead.
 fn refuse_what_is_not_served(path: &Path, config: &ca_json::Settings) -> Result<(), OpenError> {
     if let Some(kms) = &config.kms
-        && !matches!(kms.kind.as_str(), "" | "softkms" | "sshagentkms")
+        && !matches!(kms.kind.as_str(), "" | "softkms" | "sshagentkms" | "pkcs11")
     {
-        return Err(wrong(path, format!("kms.type {:?} is not served: the CA's keys must be files", kms.kind)));
+        let reason =
+            format!("kms.type {:?} is not served: the CA's keys must be files or in a PKCS#11 token", kms.kind);
+        return Err(wrong(path, reason));
     }
     if let Some(kind) = &config.authority_type
         && !kind.is_empty()
@@ -254,6 +260,20 @@ fn certificates<'a>(names: impl Iterator<Item = &'a String>) -> Result<Vec<Certi
         );
     }
     Ok(found)
+}
+
+/// The key that issues: in a token if `kms` names one, else in a file.
+fn signer(config: &ca_json::Settings, password: Option<&Zeroizing<Vec<u8>>>) -> Result<Arc<dyn Signer>, OpenError> {
+    let Some(uri) = &config.key_in_token else {
+        let own_password = config.password.as_ref().map(|text| Zeroizing::new(text.as_bytes().to_vec()));
+        return Ok(Arc::new(key(Path::new(&config.key), password.or(own_password.as_ref()))?));
+    };
+    let token = Token::open(uri, password.map(|pin| pin.as_slice()));
+    match token.and_then(|token| TokenKey::find(&token, uri)) {
+        Ok(key) => Ok(Arc::new(key)),
+        Err(TokenError::PinRequired { token }) => Err(OpenError::PinRequired { token }),
+        Err(error) => Err(OpenError::Token(Box::new(error))),
+    }
 }
 
 fn key(path: &Path, password: Option<&Zeroizing<Vec<u8>>>) -> Result<FileKey, OpenError> {

@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 
 use super::fields::{CaJsonError, Fields};
 use super::{CaJson, provisioners};
+use crate::pkcs11::uri::{Pin, Pkcs11Uri, is_pkcs11};
 
 /// Everything in a `ca.json` that is not a provisioner or a policy.
 #[derive(Clone, Debug)]
@@ -19,6 +20,8 @@ pub struct Settings {
     pub certificate: String,
     /// File or URI of the intermediate's key.
     pub key: String,
+    /// The same where it is in a token: which token, which key, and where the PIN is.
+    pub key_in_token: Option<Pkcs11Uri>,
     /// Where to listen with TLS: `host:port` or `:port`.
     pub address: String,
     /// Where to listen without TLS; the CRL is served there.
@@ -70,8 +73,8 @@ pub struct Settings {
 pub struct KmsSettings {
     /// `softkms`, `pkcs11` and others; lower case.
     pub kind: String,
-    /// How to reach it.
-    pub uri: Option<String>,
+    /// The token with the keys, where the kind is `pkcs11`; with the `pin` that stands beside the URI, if it has none.
+    pub token: Option<Pkcs11Uri>,
 }
 
 /// `ssh`.
@@ -199,6 +202,7 @@ impl CaJson {
         {
             return Err(fields.wrong("backdate", "a duration that is not negative"));
         }
+        let kms = kms(&root)?;
         Ok(Settings {
             roots,
             federated_roots: root.texts("federatedRoots")?,
@@ -208,7 +212,8 @@ impl CaJson {
             insecure_address: root.text("insecureAddress")?,
             metrics_address: root.text("metricsAddress")?,
             dns_names,
-            kms: kms(&root)?,
+            key_in_token: key_in_token(&root, kms.as_ref())?,
+            kms,
             ssh: ssh(&root)?,
             logger_format: root.object("logger")?.map_or(Ok(None), |logger| logger.text("format"))?,
             database: database(&root)?,
@@ -235,8 +240,43 @@ impl CaJson {
 
 fn kms(root: &Fields<'_>) -> Result<Option<KmsSettings>, CaJsonError> {
     let Some(fields) = root.object("kms")? else { return Ok(None) };
-    let kind = fields.text("type")?.unwrap_or_default().to_lowercase();
-    Ok(Some(KmsSettings { kind, uri: fields.text("uri")? }))
+    let uri = fields.text("uri").map_err(|_| fields.wrong_secret("uri", "a text"))?.map(Zeroizing::new);
+    let kind = match (fields.text("type")?, &uri) {
+        (Some(kind), _) => kind.to_lowercase(),
+        (None, Some(uri)) => uri.split(':').next().unwrap_or_default().to_lowercase(),
+        (None, None) => String::new(),
+    };
+    if kind != "pkcs11" {
+        return Ok(Some(KmsSettings { kind, token: None }));
+    }
+    let Some(uri) = uri else { return Err(fields.wrong("uri", "the PKCS#11 URI of a token")) };
+    let wrong = |error| fields.wrong_secret("uri", format!("the PKCS#11 URI of a token, but {error}"));
+    let mut token = Pkcs11Uri::parse(&uri).map_err(wrong)?;
+    let pin = fields.text("pin").map_err(|_| fields.wrong_secret("pin", "a text"))?;
+    token.pin = token.pin.or(pin.map(|pin| Pin::Value(Zeroizing::new(pin))));
+    Ok(Some(KmsSettings { kind, token: Some(token) }))
+}
+
+/// A key in a token is named within the token that `kms` names.
+fn key_in_token(root: &Fields<'_>, kms: Option<&KmsSettings>) -> Result<Option<Pkcs11Uri>, CaJsonError> {
+    let text = root.text("key")?.unwrap_or_default();
+    let Some(token) = kms.and_then(|kms| kms.token.as_ref()) else {
+        if is_pkcs11(&text) {
+            let expected = "an object with \"type\": \"pkcs11\" and the \"uri\" of the token, since key is in one";
+            return Err(root.wrong("kms", expected));
+        }
+        return Ok(None);
+    };
+    let wrong = |why: String| {
+        let example =
+            "the PKCS#11 URI of a key such as \"pkcs11:id=7331;object=intermediate-key\", since kms names a token";
+        root.wrong_secret("key", format!("{example}{why}"))
+    };
+    let key = Pkcs11Uri::parse(&text).map_err(|error| wrong(format!(", but {error}")))?;
+    if !key.names_key() {
+        return Err(wrong(String::new()));
+    }
+    key.within(token).map(Some).map_err(|error| wrong(format!(", but {error}")))
 }
 
 fn ssh(root: &Fields<'_>) -> Result<Option<SshSettings>, CaJsonError> {

@@ -5,8 +5,10 @@ use keywheel_core::names::{self, Names};
 use keywheel_core::provisioner::{AfterRekey, ProvisionerKind, RekeyPolicy, TemplateSource};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
+use zeroize::Zeroizing;
 
 use super::{CaJson, CaJsonError, PolicySide, rekey_settings};
+use crate::pkcs11::uri::Pin;
 
 /// As the reference's `ca init` writes it, with tabs and without a newline at the end.
 const FROM_STEP: &str = r#"{
@@ -126,7 +128,8 @@ fn every_other_setting_is_read() {
         document["metricsAddress"] = json!(":9090");
         document["commonName"] = json!("Our CA");
         document["password"] = json!("hidden");
-        document["kms"] = json!({"type": "PKCS11", "uri": "pkcs11:x"});
+        document["kms"] = json!({"type": "PKCS11", "uri": "pkcs11:token=x", "pin": "1234"});
+        document["key"] = json!("pkcs11:id=7331;object=intermediate-key");
         document["crl"] = json!({"enabled": true, "generateOnRevoke": true, "cacheDuration": "24h0m0s", "renewPeriod": "16h", "idpURL": "http://x/crl"});
         document["keywheel"] = json!({"database": "sqlite:/var/lib/kw.db", "other": 1});
         document["ssh"]["keys"] = json!([{"type": "Host", "federated": true, "key": {"kty": "EC"}}]);
@@ -142,7 +145,11 @@ fn every_other_setting_is_read() {
     assert_eq!(settings.roots, ["a", "b"]);
     assert_eq!(settings.federated_roots, ["c"]);
     assert_eq!(settings.common_name, "Our CA");
-    assert_eq!(settings.kms.unwrap().kind, "pkcs11");
+    let kms = settings.kms.unwrap();
+    assert_eq!((kms.kind.as_str(), kms.token.unwrap().to_string()), ("pkcs11", "pkcs11:token=x".to_owned()));
+    let key = settings.key_in_token.unwrap();
+    assert_eq!(key.to_string(), "pkcs11:token=x;id=7331;object=intermediate-key");
+    assert_eq!(key.pin, Some(Pin::Value(Zeroizing::new("1234".to_owned()))));
     assert!(settings.crl.enabled && settings.crl.generate_on_revoke);
     assert_eq!(settings.crl.renew_period, Some(SignedDuration::from_hours(16)));
     assert_eq!(settings.keywheel.database.as_deref().map(String::as_str), Some("sqlite:/var/lib/kw.db"));
@@ -286,6 +293,38 @@ fn an_error_in_a_setting_names_the_field() {
         let message = with(spoil).settings().unwrap_err().to_string();
         assert!(message.starts_with(start), "{message}");
         assert!(!message.contains("hidden"));
+    }
+}
+
+#[test]
+fn an_error_in_the_name_of_a_token_or_key_never_shows_the_pin() {
+    let cases = [
+        (json!({"type": "pkcs11"}), "pkcs11:id=1", "kms.uri is missing"),
+        (json!({"type": "pkcs11", "uri": "pkcs11:tokn=secret"}), "pkcs11:id=1", "kms.uri: expected the PKCS#11 URI"),
+        (json!({"uri": "pkcs11:token=a?pin-value=secret&secret=1"}), "pkcs11:id=1", "after its '?'"),
+        (
+            json!({"type": "pkcs11", "uri": "pkcs11:token=a", "pin": ["secret"]}),
+            "pkcs11:id=1",
+            "kms.pin: expected a text",
+        ),
+        (json!({"type": "pkcs11", "uri": "pkcs11:token=a"}), "/secret/key", "key: expected the PKCS#11 URI of a key"),
+        (
+            json!({"type": "pkcs11", "uri": "pkcs11:token=a"}),
+            "pkcs11:token=a?pin-value=secret",
+            "key: expected the PKCS#11",
+        ),
+        (json!({"type": "pkcs11", "uri": "pkcs11:token=a"}), "pkcs11:token=b;id=1", "its token is another than"),
+        (json!({"type": "softkms"}), "pkcs11:id=1?pin-value=secret", "kms: expected an object"),
+        (Value::Null, "pkcs11:id=1?pin-value=secret", "kms is missing"),
+    ];
+    for (kms, key, expected) in cases {
+        let file = with(|document| {
+            document["kms"] = kms.clone();
+            document["key"] = json!(key);
+        });
+        let error = file.validate().unwrap_err().to_string();
+        assert!(error.contains(expected), "{kms} {key}: {error}");
+        assert!(!error.contains("secret"), "{error}");
     }
 }
 
