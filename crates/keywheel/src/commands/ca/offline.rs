@@ -93,6 +93,10 @@ async fn open(config: Config, password: Option<Zeroizing<Vec<u8>>>) -> Outcome<L
                 let question = format!("Please enter the password to decrypt {}", path.display());
                 password = Some(prompt::password(&question, "--password-file", None)?);
             }
+            Err(OpenError::PinRequired { token }) if password.is_none() && prompt::somebody_is_there() => {
+                let question = format!("Please enter the PIN of the token '{token}'");
+                password = Some(prompt::password(&question, "--password-file", None)?);
+            }
             Err(error) => return Err(Failure::of(open_exit(&error), error).context("open the CA for --offline")),
         }
     }

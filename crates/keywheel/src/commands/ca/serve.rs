@@ -33,7 +33,7 @@ pub(crate) struct Flags {
     /// The configuration of the CA [default: config/ca.json]
     #[arg(value_name = "config")]
     config: Option<PathBuf>,
-    /// The file with the password of the CA's key
+    /// The file with the password of the CA's key, or with the PIN of the token that holds it where ca.json names none
     #[arg(long, value_name = "file")]
     password_file: Option<PathBuf>,
     /// Write the number of the process into this file once it serves
@@ -222,6 +222,10 @@ async fn open(plan: &ServePlan) -> Outcome<Authority> {
             Ok(authority) => return Ok(authority),
             Err(OpenError::PasswordRequired { path }) if password.is_none() && prompt::somebody_is_there() => {
                 let question = format!("Please enter the password to decrypt {}", path.display());
+                password = Some(prompt::password(&question, "--password-file", None)?);
+            }
+            Err(OpenError::PinRequired { token }) if password.is_none() && prompt::somebody_is_there() => {
+                let question = format!("Please enter the PIN of the token '{token}'");
                 password = Some(prompt::password(&question, "--password-file", None)?);
             }
             Err(error) => return Err(Failure::of(open_exit(&error), error)),
