@@ -49,6 +49,11 @@ impl From<AuthorityError> for Failure {
                 retry_after = Some(pause.as_secs().max(1));
                 ApiError::Full
             }
+            AuthorityError::KeyAway { retry_after: pause, source } => {
+                tracing::error!(error = chain(source.as_ref()), "the issuing key cannot be used now");
+                retry_after = Some(pause.as_secs().max(1));
+                ApiError::Busy
+            }
             AuthorityError::Broken { doing, source } => {
                 tracing::error!(error = chain(source.as_ref()), doing, "something is broken here");
                 ApiError::Internal

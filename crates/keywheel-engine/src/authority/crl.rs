@@ -8,7 +8,7 @@ use keywheel_wire::x509::crl::{CrlBuilder, RevokedCertificate};
 use keywheel_wire::x509::extension::key_identifier;
 use keywheel_wire::x509::facts;
 
-use super::issue::{broken, not_stored};
+use super::issue::{broken, not_stored, signed};
 use super::settings::Settings;
 use super::{AuthorityError, Crl};
 
@@ -74,8 +74,8 @@ pub(super) async fn make(store: &Store, settings: &Settings, now: Timestamp) -> 
         broken("approving the revocation list", std::io::Error::other(text.join("; ")))
     })?;
     store.record_crl(NewCrl { number, tbs, this_update, next_update }).await.map_err(not_stored)?;
-    let der = keywheel_signer::issue::issue_crl(&approved, settings.signer.as_ref())
-        .map_err(|error| broken("signing the revocation list", error))?;
+    let der =
+        signed(settings, "signing the revocation list", |signer| keywheel_signer::issue::issue_crl(&approved, signer))?;
     store.complete_crl(number, der.clone()).await.map_err(not_stored)?;
     tracing::info!(number, "a revocation list was made");
     Ok(Crl { der, expires: next_update })

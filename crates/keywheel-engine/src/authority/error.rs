@@ -41,6 +41,15 @@ pub enum AuthorityError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// What holds the issuing key cannot be used now, a token that was drawn out for example: ask again.
+    #[error("the issuing key cannot be used now; nothing was issued: try again")]
+    KeyAway {
+        /// When it makes sense to ask again.
+        retry_after: SignedDuration,
+        /// What went wrong, for the log.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// Something is broken in the authority itself; for the log only.
     #[error("{doing} failed")]
     Broken {

@@ -3,12 +3,14 @@
 use jiff::Timestamp;
 use keywheel_core::lint::{self, Approved, Issuer, LintFinding, Profile, Role};
 use keywheel_core::serial::Serial;
+use keywheel_signer::issue::{self as signer, IssueError};
 use keywheel_signer::random;
 use keywheel_store::{CertificateBody, IssueOutcome, NewCertificate, Store, TokenUse};
-use keywheel_wire::signer::SignatureScheme;
+use keywheel_wire::signer::{SignError, SignatureScheme, Signer};
 use keywheel_wire::x509::certificate::Certificate;
 use keywheel_wire::x509::tbs::{TbsBuilder, TbsCertificate};
 use keywheel_wire::x509::{Malformed, facts};
+use tokio::runtime::{Handle, RuntimeFlavor};
 
 use super::settings::Settings;
 use super::{AuthorityError, Issued};
@@ -134,11 +136,31 @@ pub(super) async fn finish(
     approved: &Approved,
     now: Timestamp,
 ) -> Result<Vec<Vec<u8>>, AuthorityError> {
-    let der = keywheel_signer::issue::issue(approved, settings.signer.as_ref())
-        .map_err(|source| broken("signing a certificate", source))?;
+    let der = signed(settings, "signing a certificate", |signer| signer::issue(approved, signer))?;
     // Where two signed the same bytes at once, everybody gets the first one's certificate.
     let stored = store.complete(approved.serial(), der, now).await.map_err(not_stored)?;
     Ok(with_issuers(settings, stored))
+}
+
+/// What the issuing key signs. A key in a token may take its time, and must not hold up what else runs on this thread.
+pub(super) fn signed(
+    settings: &Settings,
+    doing: &'static str,
+    sign: impl FnOnce(&dyn Signer) -> Result<Vec<u8>, IssueError>,
+) -> Result<Vec<u8>, AuthorityError> {
+    let signer = settings.signer.as_ref();
+    let shares_its_thread = Handle::try_current().is_ok_and(|own| own.runtime_flavor() == RuntimeFlavor::MultiThread);
+    let signature = if signer.takes_long() && shares_its_thread {
+        tokio::task::block_in_place(|| sign(signer))
+    } else {
+        sign(signer)
+    };
+    signature.map_err(|error| match error {
+        IssueError::Sign(SignError::Away { .. }) => {
+            AuthorityError::KeyAway { retry_after: jiff::SignedDuration::from_secs(5), source: Box::new(error) }
+        }
+        error => broken(doing, error),
+    })
 }
 
 /// Answers once more with a certificate that was recorded before; one whose signature never came back is signed now.

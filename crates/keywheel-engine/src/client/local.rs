@@ -80,7 +80,9 @@ fn belongs(authority: &Authority, chain: &[Vec<u8>], now: Timestamp) -> Result<(
 /// The owner of the authority asks: nothing need be hidden from them.
 fn refused(error: AuthorityError) -> ClientError {
     match error {
-        AuthorityError::Busy { .. } | AuthorityError::Full { .. } => ClientError::Unreachable(error.into()),
+        AuthorityError::Busy { .. } | AuthorityError::Full { .. } | AuthorityError::KeyAway { .. } => {
+            ClientError::Unreachable(error.into())
+        }
         AuthorityError::Broken { .. } => ClientError::Garbled(error.into()),
         told => ClientError::Refused { message: told.to_string(), status: None, hint: None },
     }

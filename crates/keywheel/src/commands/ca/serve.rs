@@ -244,11 +244,14 @@ pub(super) fn open_exit(error: &OpenError) -> Exit {
     }
 }
 
-/// A disk that is full and a database that is away may be well again at the next start.
+/// A disk that is full, a database and a token that are away may be well again at the next start.
 fn serve_exit(error: &ServeError) -> Exit {
     match error {
         ServeError::OwnCertificate(source)
-            if matches!(source.downcast_ref(), Some(AuthorityError::Busy { .. } | AuthorityError::Full { .. })) =>
+            if matches!(
+                source.downcast_ref(),
+                Some(AuthorityError::Busy { .. } | AuthorityError::Full { .. } | AuthorityError::KeyAway { .. })
+            ) =>
         {
             Exit::TryAgain
         }
