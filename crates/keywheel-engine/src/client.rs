@@ -8,6 +8,7 @@ pub mod certificate;
 pub mod daemon;
 pub mod error;
 pub mod key_choice;
+pub mod layout;
 mod load;
 mod local;
 mod place;

@@ -1,22 +1,28 @@
 //! What happens once a new pair is in place: its users are told, it is proved in use, and only then the old one goes. Where
 //! that fails, the old pair comes back.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use keywheel_reach::files::pair::{Pair, PairError};
+use keywheel_reach::files::write::{PRIVATE, Target};
 use keywheel_reach::hook::{Hook, HookFailed, HookOptions, Variable};
 use keywheel_reach::probe::{self, Endpoint, NotProven, Proof};
 use keywheel_reach::tls::Identity;
+use keywheel_signer::random;
+use keywheel_wire::pkcs12;
 use keywheel_wire::x509::certificate::Certificate;
+use zeroize::Zeroizing;
 
 use super::access::CaAccess;
-use super::error::ClientError;
+use super::error::{Cause, ClientError};
 use super::rekey::{RekeyOutcome, RekeyReport};
 use super::{ask, load, place};
 
 /// What is to happen once a new pair is in place.
 #[derive(Debug, Clone, Default)]
 pub struct Afterwards {
+    /// A second form of the pair, written before anybody is told.
+    pub pkcs12: Option<Pkcs12File>,
     /// Tells those who use the pair.
     pub hook: HookOptions,
     /// The services that must show the new certificate then.
@@ -27,10 +33,28 @@ pub struct Afterwards {
     pub rollback: bool,
 }
 
+/// A PKCS#12 file that goes with a pair.
+#[derive(Clone)]
+pub struct Pkcs12File {
+    /// Where it goes.
+    pub file: PathBuf,
+    /// What encrypts it.
+    pub password: Zeroizing<Vec<u8>>,
+}
+
 /// What failed although the new pair was in place.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum NotTaken {
+    /// The PKCS#12 file.
+    #[error("{} was not written", .file.display())]
+    Pkcs12 {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        #[source]
+        source: Cause,
+    },
     /// The hook.
     #[error(transparent)]
     Hook(#[from] HookFailed),
@@ -43,6 +67,8 @@ pub enum NotTaken {
 pub(super) struct InPlace<'a> {
     pub(super) pair: &'a Pair,
     pub(super) report: RekeyReport,
+    /// Opens the key, where it is encrypted.
+    pub(super) password: Option<&'a [u8]>,
     /// The authority that is to learn of it, and the pair as it shows itself.
     pub(super) authority: Option<(&'a CaAccess, Identity)>,
 }
@@ -51,6 +77,7 @@ impl NotTaken {
     /// In two words.
     pub fn what(&self) -> &'static str {
         match self {
+            Self::Pkcs12 { .. } => "the PKCS#12 file failed",
             Self::Hook(_) => "the hook failed",
             Self::Proof(_) => "the proof failed",
         }
@@ -63,7 +90,7 @@ impl Afterwards {
     /// The pair is held until then: all of this is part of the replacement. A process that dies in it does it again at its next
     /// start; a hook that ran and failed is told of, not run again.
     pub(super) async fn conclude(&self, hook: &Hook, mut new: InPlace<'_>) -> Result<RekeyOutcome, ClientError> {
-        if let Err(reason) = self.told_and_proved(hook, new.pair, environment(&new.report)).await {
+        if let Err(reason) = self.told_and_proved(hook, &new, environment(&new.report)).await {
             return Err(self.not_taken(hook, new, reason).await);
         }
         // Last: the authority ends the old certificate once it knows that the new one is in use.
@@ -88,9 +115,13 @@ impl Afterwards {
     }
 
     /// Runs the hook and waits until every service shows what the files hold now.
-    async fn told_and_proved(&self, hook: &Hook, pair: &Pair, variables: Vec<Variable>) -> Result<(), NotTaken> {
+    async fn told_and_proved(&self, hook: &Hook, new: &InPlace<'_>, variables: Vec<Variable>) -> Result<(), NotTaken> {
+        if let Some(wanted) = &self.pkcs12 {
+            let written = write_pkcs12(wanted, new.pair, new.password);
+            written.map_err(|source| NotTaken::Pkcs12 { file: wanted.file.clone(), source })?;
+        }
         hook.run(&variables).await?;
-        let Some(leaf) = leaf_of(pair).filter(|_| !self.verify.is_empty()) else { return Ok(()) };
+        let Some(leaf) = leaf_of(new.pair).filter(|_| !self.verify.is_empty()) else { return Ok(()) };
         for endpoint in &self.verify {
             probe::proves(endpoint, leaf.der(), &self.proof).await?;
         }
@@ -98,7 +129,7 @@ impl Afterwards {
     }
 
     async fn not_taken(&self, hook: &Hook, new: InPlace<'_>, source: NotTaken) -> ClientError {
-        let mut report = Box::new(new.report);
+        let mut report = Box::new(new.report.clone());
         if !self.rollback {
             if let Err(error) = place::close(new.pair) {
                 report.warnings.push(place::with_causes(&error));
@@ -117,7 +148,7 @@ impl Afterwards {
             return ClientError::NotTaken { report, source };
         }
         let back = RekeyReport { new: report.old.clone(), old: report.new.clone(), ..(*report).clone() };
-        let again = self.told_and_proved(hook, new.pair, environment(&back)).await.err();
+        let again = self.told_and_proved(hook, &new, environment(&back)).await.err();
         ClientError::RolledBack { report, source, again: again.map(|error| place::with_causes(&error)) }
     }
 }
@@ -125,6 +156,14 @@ impl Afterwards {
 /// Shakes hands with the authority, so that it sees the new pair in use.
 async fn show_to_authority(access: &CaAccess, identity: &Identity) -> Result<(), ClientError> {
     access.client(Some(identity))?.health().await.map_err(ask::failed).map(|_| ())
+}
+
+/// Writes the second form of what the files hold now.
+fn write_pkcs12(wanted: &Pkcs12File, pair: &Pair, password: Option<&[u8]>) -> Result<(), Cause> {
+    let (chain, key) = load::pair(pair.certificate().real(), pair.key().real(), password)?;
+    let name = load::summary(load::leaf(&chain)?).subject;
+    let packed = pkcs12::encode(key.signer.private_key(), &chain, &name, &wanted.password, &random::bytes()?)?;
+    Ok(Target::resolve(&wanted.file, PRIVATE)?.replace(&packed)?)
 }
 
 fn leaf_of(pair: &Pair) -> Option<Certificate> {
@@ -146,4 +185,10 @@ fn environment(report: &RekeyReport) -> Vec<Variable> {
         ("KEYWHEEL_NOT_BEFORE", report.new.not_before.to_string().into()),
         ("KEYWHEEL_NOT_AFTER", report.new.not_after.to_string().into()),
     ]
+}
+
+impl std::fmt::Debug for Pkcs12File {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pkcs12File").field("file", &self.file).finish_non_exhaustive()
+    }
 }

@@ -96,6 +96,15 @@ pub enum ClientError {
         #[source]
         source: Cause,
     },
+    /// The layout of a pair could not be changed.
+    #[error("the layout of the pair of {} could not be changed, its names show what they showed", .file.display())]
+    Layout {
+        /// The key of the pair.
+        file: PathBuf,
+        /// Why.
+        #[source]
+        source: Cause,
+    },
     /// A new key could not be made.
     #[error("a new key could not be made, nothing was changed")]
     Mint(#[source] Cause),
@@ -191,7 +200,9 @@ impl ClientError {
                 Fault::Unreachable
             }
             Self::NotTaken { .. } | Self::RolledBack { .. } => Fault::NotTaken,
-            Self::Target { .. } | Self::Recover { .. } | Self::Mint(_) | Self::Speak { .. } => Fault::Failed,
+            Self::Target { .. } | Self::Layout { .. } | Self::Recover { .. } | Self::Mint(_) | Self::Speak { .. } => {
+                Fault::Failed
+            }
             Self::Garbled(_) | Self::Install(_) | Self::Untrusted(_) => Fault::Failed,
         }
     }

@@ -7,21 +7,30 @@ use keywheel_reach::files::lock::LockError;
 use keywheel_reach::files::pair::{Pair, PairError, Recovered};
 use keywheel_reach::files::write::{PRIVATE, Target, WriteError};
 
+use super::afterwards::Afterwards;
 use super::error::ClientError;
+
+/// Room for a key and its chain in one file.
+const ROOM_FOR_PKCS12: usize = 64 * 1024;
 
 /// Takes both places; nobody else replaces them until the pair is dropped.
 pub(super) fn open(certificate: &Path, key: &Path, wanted: Option<Layout>) -> Result<Pair, ClientError> {
-    Pair::open(certificate, key, wanted).map_err(|error| match error {
+    Pair::open(certificate, key, wanted).map_err(|error| not_opened(key, error))
+}
+
+/// Why a pair was not taken.
+pub(super) fn not_opened(key: &Path, error: PairError) -> ClientError {
+    match error {
         PairError::SameFile(_)
         | PairError::NotCombined(_)
         | PairError::OfAnotherPair(_)
-        | PairError::HalfCombined(_) => ClientError::Usage(error.to_string()),
+        | PairError::HalfCombined(_) => ClientError::Usage(format!("{error}; nothing was changed")),
         PairError::Lock(LockError::Held(_)) => ClientError::Locked { file: key.to_owned() },
         PairError::Write(WriteError::NotAFile { ref path, .. } | WriteError::Os { ref path, .. }) => {
             ClientError::Target { file: path.clone(), source: error.into() }
         }
         error => ClientError::Target { file: key.to_owned(), source: error.into() },
-    })
+    }
 }
 
 /// Finishes or undoes what an earlier run left.
@@ -87,6 +96,14 @@ pub(super) fn target(file: &Path, room: usize) -> Result<Target, ClientError> {
     let target = Target::resolve(file, PRIVATE).map_err(refused)?;
     target.rehearse(room).map_err(refused)?;
     Ok(target)
+}
+
+/// The PKCS#12 file that goes with a pair must be possible too.
+pub(super) fn rehearse_second_form(afterwards: &Afterwards) -> Result<(), ClientError> {
+    match &afterwards.pkcs12 {
+        Some(wanted) => self::target(&wanted.file, ROOM_FOR_PKCS12).map(|_| ()),
+        None => Ok(()),
+    }
 }
 
 /// The files among these that exist.

@@ -262,6 +262,7 @@ fn take(options: &RekeyOptions, now: Timestamp) -> Result<Held, ClientError> {
     if matches!(start, Start::Resume(_) | Start::Again(_) | Start::Afresh) {
         pair.rehearse(ROOM_FOR_CHAIN, ROOM_FOR_KEY).map_err(|error| place::refused(&pair, error))?;
         to_write = overwrites(&pair, options);
+        place::rehearse_second_form(&options.afterwards)?;
     }
     if pair.key().exists() && pair.key().mode() & 0o004 != 0 {
         notes.push(format!(
@@ -330,7 +331,7 @@ impl Held {
             // What comes now may take long or fail; that the pair of the earlier run is in place is true already.
             let report = self.report(self.old.clone(), true);
             let told = Afterwards { rollback: false, ..self.options.afterwards.clone() };
-            let in_place = InPlace { pair: &self.pair, report, authority: None };
+            let in_place = InPlace { pair: &self.pair, report, password: self.password(), authority: None };
             if let Err(ClientError::NotTaken { source, .. }) = told.conclude(&self.hook, in_place).await {
                 self.notes.push(format!("of the earlier run {}: {}", source.what(), place::with_causes(&source)));
             }
@@ -359,7 +360,7 @@ impl Held {
     async fn tell_late(self, remaining: SignedDuration) -> Result<RekeyOutcome, ClientError> {
         if self.hook_due {
             let report = self.report(self.old.clone(), true);
-            let in_place = InPlace { pair: &self.pair, report, authority: None };
+            let in_place = InPlace { pair: &self.pair, report, password: self.password(), authority: None };
             self.options.afterwards.conclude(&self.hook, in_place).await?;
         }
         Ok(RekeyOutcome::NotYet { remaining })
@@ -459,7 +460,14 @@ impl Held {
             Certifier::Remote(access) if self.options.prove => Some((access, asker.identity())),
             _ => None,
         };
-        self.options.afterwards.conclude(&self.hook, InPlace { pair: &self.pair, report, authority }).await
+        self.options
+            .afterwards
+            .conclude(&self.hook, InPlace { pair: &self.pair, report, password: self.password(), authority })
+            .await
+    }
+
+    fn password(&self) -> Option<&[u8]> {
+        self.options.password.as_ref().map(|password| password.as_slice())
     }
 
     fn report(&self, new: CertificateSummary, resumed: bool) -> RekeyReport {

@@ -120,6 +120,7 @@ fn take(options: &RenewOptions, now: Timestamp) -> Result<Held, ClientError> {
         // The key is not replaced: it may lie where it cannot be.
         pair.certificate().rehearse(ROOM_FOR_CHAIN).map_err(|error| place::refused(&pair, error.into()))?;
         overwrites = place::existing([pair.certificate()]);
+        place::rehearse_second_form(&options.afterwards)?;
     }
     if not_yet.is_none() && was_pending {
         notes.push(place::note_of_kept_key(&pair));
@@ -197,8 +198,13 @@ impl Held {
     }
 
     async fn conclude(&self, old: CertificateSummary, new: CertificateSummary) -> Result<RekeyOutcome, ClientError> {
-        let in_place = InPlace { pair: &self.pair, report: self.report(old, new), authority: None };
+        let in_place =
+            InPlace { pair: &self.pair, report: self.report(old, new), password: self.password(), authority: None };
         self.options.afterwards.conclude(&self.hook, in_place).await
+    }
+
+    fn password(&self) -> Option<&[u8]> {
+        self.options.password.as_ref().map(|password| password.as_slice())
     }
 
     fn report(&self, old: CertificateSummary, new: CertificateSummary) -> RekeyReport {

@@ -59,13 +59,6 @@ pub(super) fn holds_both(file: &Path) -> Result<bool, PairError> {
     Ok(blocks.iter().any(is_key) && blocks.iter().any(|block| block.label == CERTIFICATE))
 }
 
-/// Whether a key's file holds the very certificate of the other file too.
-pub(super) fn holds_certificate_of(key: &Path, certificate: &Path) -> Result<bool, PairError> {
-    let first = |text: &[u8]| pem::parse(text).unwrap_or_default().into_iter().find(|block| block.label == CERTIFICATE);
-    let (in_key, in_certificate) = (first(&read(key)?), first(&read(certificate)?));
-    Ok(in_key.is_some_and(|found| in_certificate.is_some_and(|wanted| wanted.der == found.der)))
-}
-
 fn is_key(block: &Block) -> bool {
     block.label.ends_with("PRIVATE KEY")
 }

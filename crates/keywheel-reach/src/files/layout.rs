@@ -299,10 +299,12 @@ fn is_one_file(one: &Target, other: &Target) -> bool {
     }
 }
 
-/// A key's file that holds the certificate too must not be replaced by a key alone.
+/// A file that holds both must not be replaced by one of them alone.
 fn refuse_half_combined(certificate: &Target, key: &Target) -> Result<(), PairError> {
-    if certificate.exists() && key.exists() && combined::holds_certificate_of(key.real(), certificate.real())? {
-        return Err(PairError::HalfCombined(key.named().to_owned()));
+    for target in [key, certificate] {
+        if target.exists() && combined::holds_both(target.real())? {
+            return Err(PairError::HalfCombined(target.named().to_owned()));
+        }
     }
     Ok(())
 }

@@ -90,15 +90,22 @@ pub enum PairError {
     /// A file that should hold a certificate and its key does not.
     #[error("{} does not hold both a certificate and its key", .0.display())]
     NotCombined(PathBuf),
-    /// The key's file holds the certificate as well as the certificate's file does.
+    /// One of two files holds what the other should hold alone.
     #[error(
-        "{} holds the certificate too, beside the file of the certificate: make up which it is with 'keywheel certificate layout'",
+        "{} holds both a certificate and a key, but another file was named beside it: use --combined for it alone, or \
+         'keywheel certificate layout' to make two files or one of them",
         .0.display()
     )]
     HalfCombined(PathBuf),
     /// One of the two names is a link into the generations of another pair.
     #[error("{} is a link into the generations of another pair: name the certificate and the key of one pair", .0.display())]
     OfAnotherPair(PathBuf),
+    /// A file is in the way.
+    #[error("{} is there already and holds something else: it was left alone", .0.display())]
+    Exists(PathBuf),
+    /// A replacement is under way.
+    #[error("a replacement of the pair was begun ({}): run it again first, so that it ends", .0.display())]
+    Begun(PathBuf),
     /// There is no such conversion.
     #[error("a pair whose layout is {} cannot become {} here: use 'keywheel certificate layout'", .from.name(), .to.name())]
     OtherConversion {
@@ -191,6 +198,11 @@ impl Pair {
     /// Changes how the two lie, flat or in generations; what they hold stays the same at every moment.
     pub fn convert(&mut self, to: Layout) -> Result<(), PairError> {
         self.files.convert(to)
+    }
+
+    /// Removes the generations, which no name leads into any more.
+    pub(super) fn forget_generations(&self) -> Result<(), PairError> {
+        self.files.generations().remove()
     }
 
     /// Rehearses both writes: room, permissions, owners, labels.

@@ -166,6 +166,12 @@ impl Target {
         self.directory.join(self.beside(".new"))
     }
 
+    /// Writes another file, with the mode, owner and labels of this one.
+    pub(super) fn write_as(&self, other: &Self, content: &[u8]) -> Result<(), WriteError> {
+        let other = Self { kept: self.kept.clone(), ..other.clone() };
+        other.replace(content)
+    }
+
     /// Puts a link in the place of the file, which is gone then; a reader sees the one or the other.
     pub(super) fn replace_by_link(&self, to: &Path) -> Result<(), WriteError> {
         self.check_rename()?;

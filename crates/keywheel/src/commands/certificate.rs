@@ -4,7 +4,9 @@ mod fingerprint;
 mod format;
 mod inspect;
 mod key;
+mod layout;
 mod needs_renewal;
+mod p12;
 mod server;
 mod source;
 mod verify;
@@ -29,6 +31,10 @@ pub(crate) enum Words {
     NeedsRenewal(needs_renewal::Flags),
     /// Print the public key of a certificate or a request
     Key(key::Flags),
+    /// Tell how a certificate and its key lie on disk, or let them lie otherwise
+    Layout(layout::Flags),
+    /// Pack a key and its certificates into a PKCS#12 file, for Java, Windows and Firefox
+    P12(p12::Flags),
 }
 
 pub(crate) fn run(words: Words, setting: &Setting<'_>) -> Outcome {
@@ -39,5 +45,7 @@ pub(crate) fn run(words: Words, setting: &Setting<'_>) -> Outcome {
         Words::Fingerprint(flags) => fingerprint::run(&flags, setting),
         Words::NeedsRenewal(flags) => needs_renewal::run(&flags, setting),
         Words::Key(flags) => key::run(&flags, setting),
+        Words::Layout(flags) => layout::run(&flags, setting),
+        Words::P12(flags) => p12::run(&flags, setting),
     }
 }

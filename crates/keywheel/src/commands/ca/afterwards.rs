@@ -6,12 +6,13 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use jiff::SignedDuration;
 use keywheel_core::go_duration;
-use keywheel_engine::client::afterwards as engine;
+use keywheel_engine::client::afterwards::{self as engine, Pkcs12File};
 use keywheel_reach::files::layout::Layout;
 use keywheel_reach::hook::HookOptions;
 use keywheel_reach::probe::{Endpoint, Proof};
 
 use crate::failure::{Failure, Outcome};
+use crate::passwords;
 
 /// The flags about time and hooks.
 #[derive(Args, Clone, Debug, Default)]
@@ -46,6 +47,12 @@ pub(crate) struct AfterwardsFlags {
     /// Bring the old pair back, and run the command or send the signal again, where that fails or a service does not show the new certificate; the new key is kept for the next run
     #[arg(long)]
     pub(crate) rollback: bool,
+    /// Write key and chain as a PKCS#12 file too, each time
+    #[arg(long, value_name = "file", requires = "p12_password_file")]
+    pub(crate) p12: Option<PathBuf>,
+    /// The file with the password of that PKCS#12 file
+    #[arg(long, value_name = "file", requires = "p12")]
+    pub(crate) p12_password_file: Option<PathBuf>,
     /// How the pair lies on disk [default: as it does now, or two flat files]
     #[arg(long, value_name = "layout")]
     pub(crate) layout: Option<PairLayout>,
@@ -129,6 +136,7 @@ impl AfterwardsFlags {
             daemon: self.daemon,
             layout: if self.combined { Some(Layout::Combined) } else { self.layout.map(PairLayout::layout) },
             then: engine::Afterwards {
+                pkcs12: self.pkcs12()?,
                 hook,
                 verify: self.verify.iter().map(|text| endpoint(text)).collect::<Outcome<_>>()?,
                 proof: self.proof()?,
@@ -151,6 +159,17 @@ impl AfterwardsFlags {
                 Err(Failure::usage("flag '--combined' is for one file that holds key and certificate: name one"))
             }
         }
+    }
+
+    fn pkcs12(&self) -> Outcome<Option<Pkcs12File>> {
+        let Some(file) = self.p12.clone() else { return Ok(None) };
+        let password = passwords::from_optional_file(self.p12_password_file.as_deref())?.unwrap_or_default();
+        if password.is_empty() {
+            return Err(Failure::usage(
+                "the file of flag '--p12-password-file' holds no password; nothing was changed",
+            ));
+        }
+        Ok(Some(Pkcs12File { file, password }))
     }
 
     fn proof(&self) -> Outcome<Proof> {
