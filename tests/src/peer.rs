@@ -43,6 +43,11 @@ pub fn check_jsonschema() -> Option<PathBuf> {
     python_peer("check-jsonschema", "check-jsonschema")
 }
 
+/// Java's own tool for key stores.
+pub fn keytool() -> Option<PathBuf> {
+    found("keytool", Some("/usr/bin/keytool".into()))
+}
+
 fn python_peer(package: &str, program: &str) -> Option<PathBuf> {
     found(program, Some(crate::place::repository().join("target").join(package).join("bin").join(program)))
 }
