@@ -1,0 +1,154 @@
+//! What is on disk, and whether it is usable, whole, the result that was announced, and all that there is.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use keywheel_core::fingerprint::hex;
+use keywheel_signer::file_key::FileKey;
+use keywheel_wire::signer::Signer;
+use keywheel_wire::x509::certificate::Certificate;
+
+use crate::client::{Client, Ended, Layout, Mode};
+
+/// Certificates in a chain of the CA of these tests.
+const CHAIN: usize = 2;
+
+/// Where the pairs lie of which one rename shows another.
+const GENERATIONS: &str = ".svc.key.generations";
+
+/// What the two names show a service.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Seen {
+    certificate: Vec<u8>,
+    key: Vec<u8>,
+}
+
+/// What is wrong with a pair.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Wrong {
+    /// A file is missing, empty or torn.
+    NotWhole(String),
+    /// Both files are whole; the key is that of another certificate.
+    Mismatch,
+}
+
+impl Seen {
+    /// Reads both names, as a service that starts now.
+    pub fn now(client: &Client) -> Self {
+        let read = |path: &Path| std::fs::read(path).unwrap_or_default();
+        Self { certificate: read(&client.certificate()), key: read(&client.key()) }
+    }
+
+    /// Whether a service could use it.
+    pub fn judge(&self) -> Result<(), Wrong> {
+        let not_whole = |error: String| Wrong::NotWhole(error);
+        let chain = Certificate::chain_from_pem(&self.certificate)
+            .map_err(|error| not_whole(format!("the certificate: {error}")))?;
+        if chain.len() != CHAIN {
+            return Err(not_whole(format!("the certificate: a chain of {} instead of {CHAIN}", chain.len())));
+        }
+        let (key, _) = FileKey::from_pem(&self.key, None).map_err(|error| not_whole(format!("the key: {error}")))?;
+        if chain[0].spki() == key.public_key() { Ok(()) } else { Err(Wrong::Mismatch) }
+    }
+
+    /// The SHA-256 of the certificate, as a hook is told it.
+    pub fn fingerprint(&self) -> String {
+        Certificate::from_pem(&self.certificate).map_or_else(|_| String::new(), |leaf| hex(&leaf.digest().0))
+    }
+
+    /// Whether both halves are others than these.
+    pub fn is_turned_from(&self, before: &Self) -> bool {
+        self.fingerprint() != before.fingerprint() && self.key != before.key
+    }
+}
+
+/// What the client writes down before it asks.
+pub fn journal(client: &Client) -> PathBuf {
+    let name = client.key().file_name().expect("a key has a name").to_string_lossy().into_owned();
+    client.folder.join(format!(".{name}.keywheel/journal.json"))
+}
+
+/// The opinion of OpenSSL, which knows nothing of us.
+pub fn openssl_agrees(client: &Client) -> Result<(), String> {
+    let public = |words: &[&str], file: &Path| {
+        let output = client.command("openssl").args(words).arg(file).stderr(Stdio::null()).output();
+        output.expect("openssl can be started").stdout
+    };
+    let of_certificate = public(&["x509", "-noout", "-pubkey", "-in"], &client.certificate());
+    let of_key = public(&["pkey", "-pubout", "-in"], &client.key());
+    if !of_key.is_empty() && of_certificate == of_key { Ok(()) } else { Err("OpenSSL finds no matching pair".into()) }
+}
+
+/// Whether what was said and the exit code are what is on disk.
+pub fn is_true(client: &Client, ended: &Ended, before: &Seen, now: &Seen) -> Result<(), String> {
+    let said = &ended.said;
+    let turned = now.is_turned_from(before) && now.judge().is_ok();
+    let journal = journal(client).exists();
+    let claims = [
+        ("nothing was changed", now == before),
+        ("the files are as they were", now == before),
+        ("the next run goes on", journal),
+        ("are in place", turned),
+        ("✔ Certificate", turned),
+        ("certificate rekeyed", turned),
+    ];
+    let made: Vec<_> = claims.iter().filter(|(claim, _)| said.contains(claim)).collect();
+    if let Some((claim, _)) = made.iter().find(|(_, holds)| !holds) {
+        return Err(format!("it says {claim:?}, and that is not so"));
+    }
+    if said.contains("panicked") {
+        return Err("it panicked".into());
+    }
+    match (client.subject.mode, ended.code) {
+        (Mode::Once, Some(0)) if !turned => Err("it says by its exit code that it succeeded, and it did not".into()),
+        (Mode::Once, Some(code)) if code != 0 && made.is_empty() => {
+            Err(format!("it failed (exit code {code}) and does not say what state things are in"))
+        }
+        (Mode::Daemon, Some(_)) if !turned && made.is_empty() => Err("it failed without saying so".into()),
+        _ => Ok(()),
+    }
+}
+
+/// The next start repairs: afterwards the pair matches, nothing else is there, and the service was told of what is in place.
+pub fn next_start_repairs(client: &Client, before: &Seen) -> Result<(), String> {
+    let ended = client.run(&client.next_start());
+    if ended.code != Some(0) || ended.hung {
+        return Err(format!("the next start fails: {ended:?}"));
+    }
+    let now = Seen::now(client);
+    now.judge().map_err(|wrong| format!("after the next start: {wrong:?}"))?;
+    if now != *before {
+        if !now.is_turned_from(before) {
+            return Err("after the next start only one half is new".into());
+        }
+        if !client.told().contains(&now.fingerprint()) {
+            return Err("after the next start the service was not told of what is in place".into());
+        }
+    }
+    let left = left_over(client);
+    if left.is_empty() { Ok(()) } else { Err(format!("the next start leaves {left:?}")) }
+}
+
+/// What stands in the folder beside the pair.
+fn left_over(client: &Client) -> Vec<String> {
+    let wanted: &[&str] = match client.subject.layout {
+        Layout::Flat => &["svc.crt", "svc.key", "told"],
+        Layout::Generations => &["svc.crt", "svc.key", GENERATIONS, "told"],
+        Layout::Combined => &["svc.pem", "told"],
+    };
+    let mut left: Vec<_> = names(&client.folder).into_iter().filter(|name| !wanted.contains(&name.as_str())).collect();
+    if client.subject.layout == Layout::Generations {
+        let generations = client.folder.join(GENERATIONS);
+        let current = std::fs::read_link(generations.join("current")).unwrap_or_default();
+        let others = names(&generations).into_iter().filter(|name| name != "current" && Path::new(name) != current);
+        left.extend(others.map(|name| format!("{GENERATIONS}/{name}")));
+        let inside = names(&generations.join(&current)).into_iter();
+        left.extend(inside.filter(|name| !["certificate.pem", "key.pem"].contains(&name.as_str())));
+    }
+    left
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).expect("the folder is there");
+    entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+}
