@@ -308,3 +308,6 @@ fn refuse_half_combined(certificate: &Target, key: &Target) -> Result<(), PairEr
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
