@@ -52,7 +52,7 @@ const OWNED: &[(&str, &[&str])] = &[
     ("reqwest", &["keywheel-reach"]),
     ("rustls-pki-types", &["keywheel-wire", "keywheel-reach", "keywheel-engine", "keywheel-server"]),
     ("sec1", &["keywheel-wire"]),
-    ("shlex", &["keywheel-reach"]),
+    ("shlex", &["keywheel-reach", "keywheel-engine"]),
     ("sqlx", &["keywheel-store"]),
     ("toml", &["keywheel-engine"]),
     ("tower", &["keywheel-server"]),

@@ -2,4 +2,5 @@
 
 pub mod authority;
 pub mod client;
+pub mod doctor;
 pub mod home;

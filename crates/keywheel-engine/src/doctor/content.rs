@@ -1,0 +1,128 @@
+//! What a file holds: certificates and keys in PEM or DER, or the torn rest of them.
+
+use keywheel_core::doctor::{Certificate as CertificateFacts, Content, Key};
+use keywheel_core::fingerprint::KeyDigest;
+use keywheel_core::key_strength::PublicKeyFacts;
+use keywheel_wire::pem::{self, Block, PemError};
+use keywheel_wire::private_key::{Encoding, PrivateKey, PrivateKeyError};
+use keywheel_wire::x509::certificate::Certificate;
+use keywheel_wire::x509::extension::alt_name::GeneralName;
+use keywheel_wire::x509::facts;
+
+use super::Note;
+use super::walk::Name;
+
+/// The first octet of everything in DER that matters here.
+const SEQUENCE: u8 = 0x30;
+
+/// Reads a file's content; what is strange but not torn is noted.
+pub(super) fn of(name: &Name, bytes: &[u8], password: Option<&[u8]>, notes: &mut Vec<Note>) -> Content {
+    let is_pair = is_pair_name(name.file_name());
+    if bytes.is_empty() {
+        return Content::Empty;
+    }
+    if is_pair && bytes.iter().all(|octet| *octet == 0 || octet.is_ascii_whitespace()) {
+        return torn("it holds nothing but zeros or white space");
+    }
+    if bytes.first() == Some(&SEQUENCE) {
+        return of_der(bytes);
+    }
+    if !bytes.windows(11).any(|window| window == b"-----BEGIN ") {
+        return if is_pair && b"-----BEGIN ".starts_with(bytes) {
+            torn("it ends in its first line")
+        } else {
+            Content::Other
+        };
+    }
+    match pem::parse(bytes) {
+        Ok(blocks) => of_blocks(name, bytes, &blocks, password, notes),
+        Err(PemError::Unterminated { label, .. } | PemError::NotBase64 { label, .. })
+            if !matters(&label) && !is_pair =>
+        {
+            Content::Other
+        }
+        Err(error) => torn(&error.to_string()),
+    }
+}
+
+/// Whether a file of this name should hold a certificate or a key.
+pub(super) fn is_pair_name(name: &str) -> bool {
+    let ends = ["crt", "cer", "cert", "pem", "key", "der"];
+    name.ends_with("_key") || name.rsplit_once('.').is_some_and(|(_, end)| ends.contains(&end))
+}
+
+fn matters(label: &str) -> bool {
+    label == "CERTIFICATE" || label.ends_with("PRIVATE KEY")
+}
+
+fn torn(problem: &str) -> Content {
+    Content::Torn { problem: problem.to_owned() }
+}
+
+fn of_der(bytes: &[u8]) -> Content {
+    if let Ok(certificate) = Certificate::from_der(bytes) {
+        return Content::Held { certificates: vec![certificate_facts(&certificate)], keys: Vec::new() };
+    }
+    let encodings = [Encoding::Pkcs8, Encoding::Pkcs1, Encoding::Sec1];
+    let key = encodings.into_iter().find_map(|encoding| PrivateKey::from_der(bytes, encoding).ok());
+    key.map_or(Content::Other, |key| Content::Held { certificates: Vec::new(), keys: vec![open_key(&key)] })
+}
+
+fn of_blocks(name: &Name, bytes: &[u8], blocks: &[Block], password: Option<&[u8]>, notes: &mut Vec<Note>) -> Content {
+    let mut certificates = Vec::new();
+    for block in blocks.iter().filter(|block| block.label == "CERTIFICATE") {
+        match Certificate::from_der(&block.der) {
+            Ok(certificate) => certificates.push(certificate_facts(&certificate)),
+            Err(error) => notes.push(Note { path: name.path.clone(), reason: error.to_string() }),
+        }
+    }
+    let closed = Key { digest: None, closed: true };
+    let unknown = Key { digest: None, closed: false };
+    let keys = match PrivateKey::parse_pem(bytes, password) {
+        Ok(parsed) => vec![open_key(&parsed.key)],
+        Err(PrivateKeyError::NotFound) => Vec::new(),
+        Err(PrivateKeyError::PasswordRequired | PrivateKeyError::WrongPassword) => vec![closed],
+        Err(PrivateKeyError::UnsupportedEncryption(_)) => vec![closed],
+        // A key of SSH is nobody's certificate; others may read it no more than any other key.
+        Err(PrivateKeyError::UnsupportedFormat(_)) => return Content::Other,
+        Err(PrivateKeyError::Malformed) => return torn("the private key is malformed"),
+        Err(error) => {
+            notes.push(Note { path: name.path.clone(), reason: error.to_string() });
+            vec![unknown]
+        }
+    };
+    if certificates.is_empty() && keys.is_empty() { Content::Other } else { Content::Held { certificates, keys } }
+}
+
+fn open_key(key: &PrivateKey) -> Key {
+    Key { digest: Some(digest_of(key.public_key())), closed: false }
+}
+
+fn digest_of(spki: &[u8]) -> KeyDigest {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, spki);
+    let mut octets = [0; 32];
+    octets.copy_from_slice(digest.as_ref());
+    KeyDigest(octets)
+}
+
+fn certificate_facts(certificate: &Certificate) -> CertificateFacts {
+    let alternative = certificate.subject_alt_names().unwrap_or_default();
+    let names: Vec<String> = alternative.iter().filter_map(GeneralName::as_text).collect();
+    let subject = certificate.subject().common_name().or_else(|| names.first().cloned());
+    let unreadable = |_| PublicKeyFacts::Other { algorithm: "unknown".to_owned() };
+    CertificateFacts {
+        digest: certificate.digest(),
+        key: certificate.key_digest(),
+        public_key: facts::public_key_facts(certificate.spki()).unwrap_or_else(unreadable),
+        subject: plain(&subject.unwrap_or_else(|| certificate.subject().to_string())),
+        names: names.iter().map(|name| plain(name)).collect(),
+        is_ca: certificate.is_ca(),
+        not_before: certificate.not_before(),
+        not_after: certificate.not_after(),
+    }
+}
+
+/// Whoever had a certificate signed does not write to our reader's terminal.
+fn plain(text: &str) -> String {
+    text.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).take(256).collect()
+}
