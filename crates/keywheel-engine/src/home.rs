@@ -4,6 +4,7 @@ mod ceremony;
 mod content;
 pub mod kept;
 mod layout;
+pub mod token;
 
 use std::path::{Path, PathBuf};
 
@@ -11,8 +12,9 @@ use jiff::Timestamp;
 use keywheel_wire::private_key::KeyKind;
 use zeroize::Zeroizing;
 
-use content::contents;
+use content::CaKeys;
 use layout::{Layout, write};
+use token::{Names, TokenKeys, TokenOptions};
 
 /// What a new home shall hold.
 pub struct InitOptions {
@@ -28,12 +30,14 @@ pub struct InitOptions {
     pub ca_url: Option<String>,
     /// The name of the first JWK provisioner.
     pub provisioner: String,
-    /// Encrypts the keys of root and issuer (and of the SSH CA).
+    /// Encrypts the keys of root and issuer (and of the SSH CA), where they are files.
     pub password: Zeroizing<Vec<u8>>,
     /// Encrypts the provisioner's key; absent: the same password.
     pub provisioner_password: Option<Zeroizing<Vec<u8>>>,
     /// Key of root and issuer.
     pub key_kind: KeyKind,
+    /// The token to make the keys in; absent: files.
+    pub token: Option<TokenOptions>,
     /// Make the keys of an SSH CA too.
     pub ssh: bool,
     /// The database for `ca.json` (`sqlite:<path>` or `postgres://…`); absent: `sqlite:<home>/db/keywheel.db`.
@@ -51,12 +55,14 @@ pub struct InitReport {
     pub fingerprint: String,
     /// The root certificate file.
     pub root: PathBuf,
-    /// The root's key file.
-    pub root_key: PathBuf,
+    /// The root's key: its file, or its URI in a token.
+    pub root_key: String,
     /// The issuing CA's certificate file.
     pub intermediate: PathBuf,
-    /// The issuing CA's key file.
-    pub intermediate_key: PathBuf,
+    /// The issuing CA's key: its file, or its URI in a token.
+    pub intermediate_key: String,
+    /// The file with the PIN of the token, where one was made.
+    pub pin: Option<PathBuf>,
     /// `config/ca.json`.
     pub ca_json: PathBuf,
     /// `config/defaults.json`.
@@ -99,6 +105,26 @@ pub enum InitError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The token wants its PIN.
+    #[error(
+        "the token '{token}' wants its PIN: add ?pin-source= with the path of a file that holds it to --kms; nothing was written"
+    )]
+    PinRequired {
+        /// The label of the token.
+        token: String,
+    },
+    /// The token cannot be used.
+    #[error("the keys were not made in the token; nothing was written")]
+    Token(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Keys that were made could not be deleted again.
+    #[error("the CA was not made, and the new keys {keys} are still in the token: delete them before the next try")]
+    KeysLeft {
+        /// Which.
+        keys: String,
+        /// What went wrong first.
+        #[source]
+        source: Box<InitError>,
+    },
     /// A file could not be written.
     #[error("cannot write {path}; the home is incomplete: remove it and start again")]
     Write {
@@ -123,14 +149,32 @@ pub fn init(options: &InitOptions, now: Timestamp) -> Result<InitReport, InitErr
     if !force && let Some(path) = layout.all(options.ssh).into_iter().find(|path| path.exists()) {
         return Err(InitError::Exists { path });
     }
-    let files = contents(options, &layout, now)?;
-    write(&layout, options, &files)?;
+    let names = options.token.as_ref().map(|token| Names::of(token, options.ssh, &layout)).transpose()?;
+    let ca_json = content::ca_json(options, &layout, names.as_ref())?;
+    let keys = match (&options.token, &names) {
+        (Some(token), Some(names)) => CaKeys::Token(TokenKeys::make(token, names, options.key_kind)?),
+        _ => CaKeys::generate(options)?,
+    };
+    let pin = names.as_ref().and_then(|names| names.pin.clone());
+    let has_pin = pin.is_some();
+    let written = content::contents(options, &layout, &ca_json, &keys, now).and_then(|mut files| {
+        files.secrets.extend(pin.map(|pin| (layout.pin.clone(), pin)));
+        write(&layout, options, &files).map(|()| files)
+    });
+    let files = match (written, keys) {
+        (Ok(files), _) => files,
+        (Err(error), CaKeys::Token(keys)) => return Err(keys.undo(error)),
+        (Err(error), CaKeys::Files { .. }) => return Err(error),
+    };
+    let place = |uri: Option<String>, file: &Path| uri.unwrap_or_else(|| file.to_string_lossy().into_owned());
+    let names = names.as_ref();
     Ok(InitReport {
         fingerprint: files.fingerprint,
+        root_key: place(names.map(|names| names.root.to_string()), &layout.root_key),
+        intermediate_key: place(names.map(|names| names.intermediate.to_string()), &layout.intermediate_key),
+        pin: has_pin.then_some(layout.pin),
         root: layout.root,
-        root_key: layout.root_key,
         intermediate: layout.intermediate,
-        intermediate_key: layout.intermediate_key,
         ca_json: layout.ca_json,
         defaults_json: layout.defaults_json,
         ssh: options.ssh.then_some((layout.ssh_host_pub, layout.ssh_user_pub)),
@@ -198,6 +242,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
     use std::process::Command;
 
+    use keywheel_signer::file_key::FileKey;
     use keywheel_wire::step::ca_json::CaJson;
     use keywheel_wire::x509::certificate::Certificate;
 
@@ -212,6 +257,7 @@ mod tests {
             password: Zeroizing::new(b"secret".to_vec()),
             provisioner_password: Some(Zeroizing::new(b"other".to_vec())),
             key_kind: KeyKind::EcP256,
+            token: None,
             ssh: true,
             database: None,
             force: false,
@@ -232,8 +278,11 @@ mod tests {
         for folder in ["", "certs", "secrets", "config", "db"] {
             assert_eq!(mode(&home.join(folder)), 0o700, "{folder}");
         }
-        for file in [&report.root, &report.root_key, &report.intermediate, &report.intermediate_key] {
+        for file in [&report.root, &report.intermediate] {
             assert_eq!(mode(file), 0o600);
+        }
+        for file in [&report.root_key, &report.intermediate_key] {
+            assert_eq!(mode(Path::new(file)), 0o600);
         }
         assert_eq!(mode(&report.ca_json), 0o644);
         assert_eq!(mode(&report.defaults_json), 0o644);
@@ -256,7 +305,7 @@ mod tests {
             assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
             output.stdout
         };
-        let (root, key) = (report.root.to_str().unwrap(), report.intermediate_key.to_str().unwrap());
+        let (root, key) = (report.root.to_str().unwrap(), report.intermediate_key.as_str());
         let intermediate = report.intermediate.to_str().unwrap();
         openssl(&["verify", "-x509_strict", "-CAfile", root, intermediate]);
         let public = openssl(&["pkey", "-in", key, "-passin", "pass:secret", "-pubout"]);
@@ -278,7 +327,8 @@ mod tests {
     #[test]
     fn every_kind_of_ca_key_makes_a_chain() {
         for kind in [KeyKind::EcP384, KeyKind::Ed25519, KeyKind::Rsa(2048)] {
-            ceremony::pair("Lab", kind, Timestamp::now()).unwrap();
+            let keys = [FileKey::generate(kind).unwrap(), FileKey::generate(kind).unwrap()];
+            ceremony::pair("Lab", &keys[0], &keys[1], Timestamp::now()).unwrap();
         }
     }
 

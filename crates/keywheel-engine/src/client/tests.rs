@@ -51,6 +51,7 @@ impl World {
             password: Zeroizing::new(PASSWORD.to_vec()),
             provisioner_password: None,
             key_kind: KeyKind::EcP256,
+            token: None,
             ssh: false,
             database: None,
             force: false,

@@ -3,9 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use keywheel_core::lint::Role;
 use keywheel_core::serial::Serial;
-use keywheel_signer::file_key::{FileKey, KeyError};
 use keywheel_signer::random::{self, NoRandomness};
-use keywheel_wire::private_key::KeyKind;
 use keywheel_wire::signer::{SignatureScheme, Signer};
 use keywheel_wire::x509::Malformed;
 use keywheel_wire::x509::certificate::Certificate;
@@ -21,23 +19,15 @@ use crate::authority::issue::{NotApproved, approve};
 /// How long root and issuer live: ten years, as in the reference.
 const LIFE: SignedDuration = SignedDuration::from_hours(24 * 3650);
 
-/// A CA of two levels.
+/// The certificates of a CA of two levels.
 pub(super) struct Pair {
-    pub(super) root: Member,
-    pub(super) intermediate: Member,
-}
-
-/// A CA certificate and its key.
-pub(super) struct Member {
-    pub(super) certificate: Certificate,
-    pub(super) key: FileKey,
+    pub(super) root: Certificate,
+    pub(super) intermediate: Certificate,
 }
 
 /// Why there is no CA.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CeremonyError {
-    #[error(transparent)]
-    Key(#[from] KeyError),
     #[error(transparent)]
     NoRandomness(#[from] NoRandomness),
     #[error(transparent)]
@@ -48,17 +38,12 @@ pub(super) enum CeremonyError {
     NotSigned(#[from] keywheel_signer::issue::IssueError),
 }
 
-/// Makes a root (path length 1) and an issuing CA below it (path length 0).
-pub(super) fn pair(name: &str, kind: KeyKind, now: Timestamp) -> Result<Pair, CeremonyError> {
-    let root_key = FileKey::generate(kind)?;
-    let root = certificate(&subject(name, "Root CA"), root_key.public_key(), 1, None, &root_key, now)?;
-    let key = FileKey::generate(kind)?;
-    let intermediate =
-        certificate(&subject(name, "Intermediate CA"), key.public_key(), 0, Some(&root), &root_key, now)?;
-    Ok(Pair {
-        root: Member { certificate: root, key: root_key },
-        intermediate: Member { certificate: intermediate, key },
-    })
+/// Certifies a root (path length 1) and an issuing CA below it (path length 0), wherever their keys are.
+pub(super) fn pair(name: &str, root_key: &dyn Signer, key: &dyn Signer, now: Timestamp) -> Result<Pair, CeremonyError> {
+    let root = certificate(&subject(name, "Root CA"), root_key.public_key(), 1, None, root_key, now)?;
+    let name = subject(name, "Intermediate CA");
+    let intermediate = certificate(&name, key.public_key(), 0, Some(&root), root_key, now)?;
+    Ok(Pair { root, intermediate })
 }
 
 fn subject(name: &str, what: &str) -> Name {
@@ -71,7 +56,7 @@ fn certificate(
     spki: &[u8],
     path_len: u32,
     issuer: Option<&Certificate>,
-    signer: &FileKey,
+    signer: &dyn Signer,
     now: Timestamp,
 ) -> Result<Certificate, CeremonyError> {
     let not_before = Timestamp::from_second(now.as_second()).unwrap_or(now);

@@ -1,11 +1,14 @@
 //! What the files of a new home hold.
 
+use std::path::{Path, PathBuf};
+
 use jiff::Timestamp;
 use keywheel_core::provisioner::RekeyPolicy;
 use keywheel_signer::file_key::FileKey;
 use keywheel_signer::random;
 use keywheel_wire::jose::jwe::{self, Randomness};
 use keywheel_wire::jose::jwk::PrivateJwk;
+use keywheel_wire::pkcs11::uri::Pkcs11Uri;
 use keywheel_wire::private_key::{Encoding, KeyKind};
 use keywheel_wire::signer::Signer;
 use keywheel_wire::ssh;
@@ -14,8 +17,9 @@ use keywheel_wire::step::defaults_json::DefaultsJson;
 use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
-use super::ceremony::{self, Member};
+use super::ceremony;
 use super::layout::Layout;
+use super::token::{Names, TokenKeys};
 use super::{InitError, InitOptions, port};
 
 /// The texts of all files.
@@ -23,44 +27,104 @@ pub(super) struct Files {
     pub(super) fingerprint: String,
     pub(super) ca_url: String,
     pub(super) root: String,
-    pub(super) root_key: Zeroizing<String>,
     pub(super) intermediate: String,
-    pub(super) intermediate_key: Zeroizing<String>,
+    /// Keys and the PIN, each with its file.
+    pub(super) secrets: Vec<(PathBuf, Zeroizing<String>)>,
     pub(super) ssh: Option<Ssh>,
     pub(super) ca_json: String,
     pub(super) defaults_json: String,
 }
 
-/// The keys of an SSH CA.
+/// The public keys of an SSH CA.
 pub(super) struct Ssh {
-    pub(super) host_key: Zeroizing<String>,
-    pub(super) user_key: Zeroizing<String>,
     pub(super) host_pub: String,
     pub(super) user_pub: String,
 }
 
-/// Makes all keys and certificates, and the texts of all files.
-pub(super) fn contents(options: &InitOptions, layout: &Layout, now: Timestamp) -> Result<Files, InitError> {
-    let pair = ceremony::pair(&options.name, options.key_kind, now).map_err(|error| make("the CA", error))?;
-    let fingerprint = pair.root.certificate.digest().to_string();
+/// The keys of a new CA, and where they are or shall be.
+pub(super) enum CaKeys {
+    /// To be written.
+    Files {
+        /// The root's.
+        root: FileKey,
+        /// The issuing CA's.
+        intermediate: FileKey,
+        /// Those of the SSH CA, for hosts and for users.
+        ssh: Option<(FileKey, FileKey)>,
+    },
+    /// Made in a token.
+    Token(TokenKeys),
+}
+
+impl CaKeys {
+    /// Makes keys that are to be written to files.
+    pub(super) fn generate(options: &InitOptions) -> Result<Self, InitError> {
+        let ca = || FileKey::generate(options.key_kind).map_err(|error| make("the CA", error));
+        let ssh = || FileKey::generate(KeyKind::EcP256).map_err(|error| make("an SSH key", error));
+        let both = options.ssh.then(|| Ok((ssh()?, ssh()?))).transpose()?;
+        Ok(Self::Files { root: ca()?, intermediate: ca()?, ssh: both })
+    }
+
+    fn signers(&self) -> (&dyn Signer, &dyn Signer) {
+        match self {
+            Self::Files { root, intermediate, .. } => (root, intermediate),
+            Self::Token(keys) => (&keys.root, &keys.intermediate),
+        }
+    }
+
+    fn ssh(&self) -> Option<(&dyn Signer, &dyn Signer)> {
+        match self {
+            Self::Files { ssh: Some((host, user)), .. } => Some((host, user)),
+            Self::Token(TokenKeys { ssh: Some((host, user)), .. }) => Some((host, user)),
+            _ => None,
+        }
+    }
+}
+
+/// Certifies the keys, and makes the texts of all files.
+pub(super) fn contents(
+    options: &InitOptions,
+    layout: &Layout,
+    ca_json: &CaJson,
+    keys: &CaKeys,
+    now: Timestamp,
+) -> Result<Files, InitError> {
+    let (root, intermediate) = keys.signers();
+    let pair = ceremony::pair(&options.name, root, intermediate, now).map_err(|error| make("the CA", error))?;
+    let fingerprint = pair.root.digest().to_string();
     let ca_url = url(options);
-    let ca_json = ca_json(options, layout)?;
     let mut defaults = DefaultsJson::default();
     defaults.set("ca-url", &ca_url);
     defaults.set("ca-config", &layout.ca_json.to_string_lossy());
     defaults.set("fingerprint", &fingerprint);
     defaults.set("root", &layout.root.to_string_lossy());
+    let line =
+        |key: &dyn Signer| ssh::public_key_line(key.public_key(), "").map_err(|error| make("an SSH public key", error));
+    let ssh = keys.ssh().map(|(host, user)| Ok(Ssh { host_pub: line(host)?, user_pub: line(user)? })).transpose()?;
     Ok(Files {
         fingerprint,
         ca_url,
-        root: pair.root.certificate.to_pem(),
-        root_key: member_key(&pair.root, options)?,
-        intermediate: pair.intermediate.certificate.to_pem(),
-        intermediate_key: member_key(&pair.intermediate, options)?,
-        ssh: if options.ssh { Some(ssh_keys(options)?) } else { None },
+        root: pair.root.to_pem(),
+        intermediate: pair.intermediate.to_pem(),
+        secrets: secrets(options, layout, keys)?,
+        ssh,
         ca_json: ca_json.to_text(),
         defaults_json: defaults.to_text("\t"),
     })
+}
+
+/// The files that nobody else may read.
+fn secrets(
+    options: &InitOptions,
+    layout: &Layout,
+    keys: &CaKeys,
+) -> Result<Vec<(PathBuf, Zeroizing<String>)>, InitError> {
+    let CaKeys::Files { root, intermediate, ssh } = keys else { return Ok(Vec::new()) };
+    let mut files = vec![(&layout.root_key, root), (&layout.intermediate_key, intermediate)];
+    if let Some((host, user)) = ssh {
+        files.extend([(&layout.ssh_host_key, host), (&layout.ssh_user_key, user)]);
+    }
+    files.into_iter().map(|(path, key)| Ok((path.clone(), encrypted(key, options)?))).collect()
 }
 
 fn make(what: &'static str, source: impl std::error::Error + Send + Sync + 'static) -> InitError {
@@ -80,41 +144,33 @@ fn url(options: &InitOptions) -> String {
     }
 }
 
-fn member_key(member: &Member, options: &InitOptions) -> Result<Zeroizing<String>, InitError> {
-    encrypted(&member.key, options)
-}
-
 fn encrypted(key: &FileKey, options: &InitOptions) -> Result<Zeroizing<String>, InitError> {
     key.to_pem(Encoding::Pkcs8, Some(options.password.as_slice())).map_err(|error| make("an encrypted key", error))
 }
 
-fn ssh_keys(options: &InitOptions) -> Result<Ssh, InitError> {
-    let generate = || FileKey::generate(KeyKind::EcP256).map_err(|error| make("an SSH key", error));
-    let (host, user) = (generate()?, generate()?);
-    let line =
-        |key: &FileKey| ssh::public_key_line(key.public_key(), "").map_err(|error| make("an SSH public key", error));
-    Ok(Ssh {
-        host_pub: line(&host)?,
-        user_pub: line(&user)?,
-        host_key: encrypted(&host, options)?,
-        user_key: encrypted(&user, options)?,
-    })
-}
-
-fn ca_json(options: &InitOptions, layout: &Layout) -> Result<CaJson, InitError> {
-    let text = |path: &std::path::Path| Value::from(path.to_string_lossy().into_owned());
+/// `ca.json`, which is checked before any key is made.
+pub(super) fn ca_json(options: &InitOptions, layout: &Layout, names: Option<&Names>) -> Result<CaJson, InitError> {
+    let text = |path: &Path| Value::from(path.to_string_lossy().into_owned());
+    let uri = |uri: &Pkcs11Uri| Value::from(uri.to_string());
     let mut provisioners = vec![jwk_provisioner(options)?];
     let mut document = Map::new();
     let mut put = |name: &str, value: Value| document.insert(name.to_owned(), value);
     put("root", text(&layout.root));
     put("federatedRoots", Value::Null);
     put("crt", text(&layout.intermediate));
-    put("key", text(&layout.intermediate_key));
+    put("key", names.map_or_else(|| text(&layout.intermediate_key), |names| uri(&names.intermediate)));
     put("address", Value::from(options.address.as_str()));
     put("insecureAddress", Value::from(""));
     put("dnsNames", Value::from(options.dns_names.clone()));
+    if let Some(names) = names {
+        put("kms", json!({ "type": "pkcs11", "uri": names.token.to_string() }));
+    }
     if options.ssh {
-        put("ssh", json!({ "hostKey": text(&layout.ssh_host_key), "userKey": text(&layout.ssh_user_key) }));
+        let (host, user) = match names.and_then(|names| names.ssh.as_ref()) {
+            Some((host, user)) => (uri(host), uri(user)),
+            None => (text(&layout.ssh_host_key), text(&layout.ssh_user_key)),
+        };
+        put("ssh", json!({ "hostKey": host, "userKey": user }));
         provisioners.push(json!({ "type": "SSHPOP", "name": "sshpop", "claims": { "enableSSHCA": true } }));
     }
     put("logger", json!({ "format": "text" }));

@@ -18,6 +18,8 @@ pub(super) struct Layout {
     pub(super) root_key: PathBuf,
     pub(super) intermediate: PathBuf,
     pub(super) intermediate_key: PathBuf,
+    /// The PIN of the token that holds the keys, where there is one.
+    pub(super) pin: PathBuf,
     pub(super) ssh_host_key: PathBuf,
     pub(super) ssh_user_key: PathBuf,
     pub(super) ssh_host_pub: PathBuf,
@@ -39,6 +41,7 @@ impl Layout {
             ssh_user_pub: certs.join("ssh_user_ca_key.pub"),
             root_key: secrets.join("root_ca_key"),
             intermediate_key: secrets.join("intermediate_ca_key"),
+            pin: secrets.join("pkcs11_pin"),
             ssh_host_key: secrets.join("ssh_host_ca_key"),
             ssh_user_key: secrets.join("ssh_user_ca_key"),
             ca_json: config.join("ca.json"),
@@ -56,6 +59,7 @@ impl Layout {
             self.root_key.clone(),
             self.intermediate.clone(),
             self.intermediate_key.clone(),
+            self.pin.clone(),
             self.ca_json.clone(),
             self.defaults_json.clone(),
         ];
@@ -78,13 +82,12 @@ pub(super) fn write(layout: &Layout, options: &InitOptions, files: &Files) -> Re
     if options.made_by_up {
         put(&layout.marker, b"This home was made by keywheel up, which serves no other.\n", PRIVATE)?;
     }
-    put(&layout.root_key, files.root_key.as_bytes(), PRIVATE)?;
-    put(&layout.intermediate_key, files.intermediate_key.as_bytes(), PRIVATE)?;
+    for (path, secret) in &files.secrets {
+        put(path, secret.as_bytes(), PRIVATE)?;
+    }
     put(&layout.root, files.root.as_bytes(), PRIVATE)?;
     put(&layout.intermediate, files.intermediate.as_bytes(), PRIVATE)?;
     if let Some(ssh) = &files.ssh {
-        put(&layout.ssh_host_key, ssh.host_key.as_bytes(), PRIVATE)?;
-        put(&layout.ssh_user_key, ssh.user_key.as_bytes(), PRIVATE)?;
         put(&layout.ssh_host_pub, ssh.host_pub.as_bytes(), PRIVATE)?;
         put(&layout.ssh_user_pub, ssh.user_pub.as_bytes(), PRIVATE)?;
     }

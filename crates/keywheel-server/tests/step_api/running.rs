@@ -75,6 +75,7 @@ impl Ca {
             password: Zeroizing::new(b"password".to_vec()),
             provisioner_password: None,
             key_kind: KeyKind::EcP256,
+            token: None,
             ssh: false,
             database: None,
             force: false,

@@ -18,6 +18,7 @@ mod revoke;
 mod serve;
 mod sign;
 mod token;
+mod token_flags;
 mod trust;
 mod watch;
 

@@ -101,6 +101,7 @@ fn make(flags: &Flags, home: &Path, setting: &Setting<'_>) -> Outcome<()> {
         password: Zeroizing::new(password.as_bytes().to_vec()),
         provisioner_password: None,
         key_kind: KeyKind::EcP256,
+        token: None,
         ssh: false,
         database: None,
         force: false,

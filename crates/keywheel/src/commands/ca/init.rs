@@ -8,6 +8,7 @@ use keywheel_engine::home::{self, InitError, InitOptions, InitReport};
 use serde_json::json;
 use zeroize::Zeroizing;
 
+use super::token_flags::TokenFlags;
 use crate::commands::{DONE, Setting};
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
@@ -20,6 +21,7 @@ use crate::{passwords, prompt};
   keywheel ca init
   keywheel ca init --name Example --dns ca.example.com --dns 10.1.2.3 --address :9000 --provisioner admin --password-file password.txt
   keywheel ca init --kty OKP --name Example --dns localhost --address :9000 --provisioner admin --password-file password.txt
+  keywheel ca init --kms 'pkcs11:module-path=/usr/lib/softhsm/libsofthsm2.so;token=ca?pin-source=/etc/ca.pin' --name Example --dns ca.example.com --address :443 --provisioner admin --password-file password.txt
   keywheel ca init --ssh --database postgres://ca@db/ca --name Example --dns ca.example.com --address :443 --provisioner admin --password-file password.txt")]
 pub(crate) struct Flags {
     /// The name of the CA: its root will be '<name> Root CA'
@@ -34,7 +36,7 @@ pub(crate) struct Flags {
     /// The name of the first provisioner
     #[arg(long, value_name = "name")]
     provisioner: Option<String>,
-    /// The file with the password that encrypts the keys of the CA
+    /// The file with the password that encrypts the keys of the CA, where they are files
     #[arg(long, value_name = "file")]
     password_file: Option<PathBuf>,
     /// The file with the password that encrypts the provisioner's key [default: the same password]
@@ -57,6 +59,8 @@ pub(crate) struct Flags {
     database: Option<String>,
     #[command(flatten)]
     ca_key: KeyFlags,
+    #[command(flatten)]
+    token: TokenFlags,
     /// Replace what an earlier init left
     #[arg(long, short)]
     force: bool,
@@ -90,9 +94,10 @@ pub(crate) fn run(flags: &Flags, setting: &Setting<'_>) -> Outcome {
     let question = "What would you like to name the CA's first provisioner?";
     let provisioner = given_or_asked(flags.provisioner.as_ref(), question, "--provisioner", Some("admin"))?;
     let provisioner_password = passwords::from_optional_file(flags.provisioner_password_file.as_deref())?;
+    let token = flags.token.options(setting)?;
     let (password, generated) = password(flags)?;
 
-    let options = InitOptions {
+    let mut options = InitOptions {
         home: setting.home.path(),
         name,
         dns_names,
@@ -102,12 +107,13 @@ pub(crate) fn run(flags: &Flags, setting: &Setting<'_>) -> Outcome {
         password,
         provisioner_password,
         key_kind,
+        token,
         ssh: flags.ssh,
         database: flags.database.clone(),
         force: flags.force,
         made_by_up: false,
     };
-    let report = init(&options)?;
+    let report = init_with_pin(&mut options)?;
     setting.home.remember_context()?;
     if let Some(generated) = &generated {
         setting.voice.say(format!("Generated password (keep it, it is shown once): {}", generated.as_str()));
@@ -117,25 +123,44 @@ pub(crate) fn run(flags: &Flags, setting: &Setting<'_>) -> Outcome {
 
 /// Makes the home; the errors get their exit codes.
 pub(crate) fn init(options: &InitOptions) -> Outcome<InitReport> {
-    home::init(options, Timestamp::now()).map_err(|error| {
-        let exit = match error {
-            InitError::Invalid(_) | InitError::Exists { .. } => Exit::Usage,
-            _ => Exit::Failed,
-        };
-        Failure::of(exit, error)
-    })
+    home::init(options, Timestamp::now()).map_err(failure)
+}
+
+/// The same; the PIN of a token is asked for where nothing says where it is.
+fn init_with_pin(options: &mut InitOptions) -> Outcome<InitReport> {
+    match (home::init(options, Timestamp::now()), &mut options.token) {
+        (Err(InitError::PinRequired { token }), Some(into)) if prompt::somebody_is_there() => {
+            let question = format!("Please enter the PIN of the token '{token}'");
+            into.pin = Some(prompt::password(&question, "--kms", None)?);
+            init(options)
+        }
+        (report, _) => report.map_err(failure),
+    }
+}
+
+fn failure(error: InitError) -> Failure {
+    let exit = match error {
+        InitError::Invalid(_) | InitError::Exists { .. } | InitError::PinRequired { .. } | InitError::Token(_) => {
+            Exit::Usage
+        }
+        _ => Exit::Failed,
+    };
+    Failure::of(exit, error)
 }
 
 fn tell(report: &InitReport, generated: Option<&str>, setting: &Setting<'_>) -> Outcome {
     let voice = setting.voice;
     voice.done("Root certificate", report.root.display());
-    voice.done("Root private key", report.root_key.display());
+    voice.done("Root private key", &report.root_key);
     voice.done("Root fingerprint", &report.fingerprint);
     voice.done("Intermediate certificate", report.intermediate.display());
-    voice.done("Intermediate private key", report.intermediate_key.display());
+    voice.done("Intermediate private key", &report.intermediate_key);
     if let Some((host, user)) = &report.ssh {
         voice.done("SSH host CA public key", host.display());
         voice.done("SSH user CA public key", user.display());
+    }
+    if let Some(pin) = &report.pin {
+        voice.done("PIN of the token", pin.display());
     }
     voice.done("Default configuration", report.defaults_json.display());
     voice.done("Certificate Authority configuration", report.ca_json.display());
@@ -147,6 +172,7 @@ fn tell(report: &InitReport, generated: Option<&str>, setting: &Setting<'_>) -> 
         "root_key": report.root_key,
         "intermediate": report.intermediate,
         "intermediate_key": report.intermediate_key,
+        "pin": report.pin,
         "ca_json": report.ca_json,
         "defaults_json": report.defaults_json,
         "password": generated,
@@ -181,7 +207,11 @@ fn password(flags: &Flags) -> Outcome<(Password, Option<Zeroizing<String>>)> {
         }
         return Ok((password, None));
     }
-    let question = "Choose a password for your CA keys and first provisioner";
+    let question = if flags.token.is_given() {
+        "Choose a password for your first provisioner"
+    } else {
+        "Choose a password for your CA keys and first provisioner"
+    };
     let answer = prompt::password(question, "--password-file", Some("and one is generated"))?;
     if !answer.is_empty() {
         return Ok((answer, None));
