@@ -18,6 +18,7 @@ const DEBIAN: &[(&str, &str)] = &[
     ("/usr/bin/mandoc", "mandoc"),
     ("/usr/bin/keytool", "default-jre-headless"),
     ("/usr/sbin/nginx", "nginx-light"),
+    ("/usr/sbin/haproxy", "haproxy"),
     ("/usr/lib/softhsm/libsofthsm2.so", "softhsm2"),
     ("/usr/lib/postgresql/15/bin/postgres", "postgresql-15"),
 ];
