@@ -1,8 +1,7 @@
 //! The reference's own test scenarios, asked of the real binary, and what Keywheel promises beyond them: several nodes, the fate
-//! of old certificates, signals, and power cuts. The page docs/reference/reference-scenarios.md lists every test of this suite.
+//! of old certificates, and signals. The page docs/reference/reference-scenarios.md lists every test of this suite.
 
 mod client;
-mod kills;
 mod lab;
 mod nodes;
 mod old_certificate;
