@@ -93,7 +93,9 @@ pub(super) fn judge(scene: &Scene<'_>) -> Vec<Finding> {
         }
     }
     for finding in &mut found {
-        finding.files.sort();
+        if let Some((_key, certificates)) = finding.files.split_last_mut() {
+            certificates.sort();
+        }
     }
     for file in scene.estate.files.iter().filter(|file| !scene.is_former(file) && scene.is_shown(file)) {
         found.extend(torn(scene, file));
