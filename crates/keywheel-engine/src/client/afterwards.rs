@@ -105,7 +105,7 @@ impl Afterwards {
         if let Err(error) = known {
             new.report.warnings.push(format!(
                 "the new pair is in place, but a connection to the authority with it was not possible: {}",
-                place::with_causes(&error)
+                place::with_causes(&*error.into_cause())
             ));
         }
         if let Err(error) = forgotten {

@@ -276,7 +276,7 @@ impl Daemon {
                     Err(error) => self.failed(error, events),
                 }
             }
-            Err(error) => self.failed(error, events),
+            Err(error) => self.failed(ClientError::Unread { told: true, source: error.into_cause() }, events),
         }
     }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use keywheel_reach::hook::HookRefused;
 
 use super::afterwards::NotTaken;
+use super::place;
 use super::rekey::RekeyReport;
 
 /// The cause of another error, whatever its type.
@@ -88,8 +89,17 @@ pub enum ClientError {
         file: PathBuf,
     },
     /// What an earlier run left cannot be finished.
-    #[error("an earlier replacement of {} was cut off and cannot be finished", .file.display())]
+    #[error("an earlier replacement of {} was cut off and cannot be finished; what it left is kept", .file.display())]
     Recover {
+        /// The key of the pair.
+        file: PathBuf,
+        /// Why.
+        #[source]
+        source: Cause,
+    },
+    /// The new files are in use; what they no longer need stays for now.
+    #[error("what the replacement of {} no longer needs could not be removed, the next run removes it", .file.display())]
+    LeftOver {
         /// The key of the pair.
         file: PathBuf,
         /// Why.
@@ -162,6 +172,18 @@ pub enum ClientError {
     /// The new files could not be put in place.
     #[error("the new files could not be put in place; the new key is safe, the next run goes on")]
     Install(#[source] Cause),
+    /// The new files are in place, and could not be read there.
+    #[error(
+        "the new certificate and key are in place, but could not be read back{}",
+        if *.told { "" } else { "; the service was not told of them, the next run goes on" }
+    )]
+    Unread {
+        /// Whether the hook ran.
+        told: bool,
+        /// Why.
+        #[source]
+        source: Cause,
+    },
     /// The new files are in place, the hook or the proof failed.
     #[error("the new certificate and key are in place, but {}", .source.what())]
     NotTaken {
@@ -204,6 +226,15 @@ impl ClientError {
                 Fault::Failed
             }
             Self::Garbled(_) | Self::Install(_) | Self::Untrusted(_) => Fault::Failed,
+            Self::LeftOver { .. } | Self::Unread { .. } => Fault::Failed,
+        }
+    }
+
+    /// What happened, without what it says of the state of things: for where that is another by now.
+    pub(super) fn into_cause(self) -> Cause {
+        match self {
+            Self::Input { file, source, .. } => format!("{}: {}", file.display(), place::with_causes(&*source)).into(),
+            other => other.into(),
         }
     }
 }

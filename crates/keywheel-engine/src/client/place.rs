@@ -35,9 +35,13 @@ pub(super) fn not_opened(key: &Path, error: PairError) -> ClientError {
 
 /// Finishes or undoes what an earlier run left.
 pub(super) fn recover(pair: &Pair, notes: &mut Vec<String>) -> Result<Recovered, ClientError> {
-    let recovered = pair
-        .recover()
-        .map_err(|error| ClientError::Recover { file: pair.key().named().to_owned(), source: error.into() })?;
+    let recovered = pair.recover().map_err(|error| {
+        // Without a journal there was no earlier run: something beside the files cannot be removed.
+        if !pair.place().exists() {
+            return refused(pair, error);
+        }
+        ClientError::Recover { file: pair.key().named().to_owned(), source: error.into() }
+    })?;
     match &recovered {
         Recovered::Finished { .. } => notes.push("an earlier run was cut off; its new pair is in place now".to_owned()),
         Recovered::SetAside(place) => notes.push(format!(
@@ -65,12 +69,12 @@ pub(super) fn convert(pair: &mut Pair, wanted: Option<Layout>) -> Result<(), Cli
 
 /// Forgets what was begun and what was replaced: the new files are in use.
 pub(super) fn retire(pair: &Pair) -> Result<(), ClientError> {
-    pair.retire().map_err(|error| ClientError::Recover { file: pair.key().named().to_owned(), source: error.into() })
+    pair.retire().map_err(|error| ClientError::LeftOver { file: pair.key().named().to_owned(), source: error.into() })
 }
 
 /// Forgets what was begun: the files are in place, and whoever uses them was told. What was replaced stays beside them.
 pub(super) fn close(pair: &Pair) -> Result<(), ClientError> {
-    pair.discard().map_err(|error| ClientError::Recover { file: pair.key().named().to_owned(), source: error.into() })
+    pair.discard().map_err(|error| ClientError::LeftOver { file: pair.key().named().to_owned(), source: error.into() })
 }
 
 /// What is said where a request without an answer is not gone on with.

@@ -449,7 +449,8 @@ impl Held {
     async fn conclude(mut self, resumed: bool) -> Result<RekeyOutcome, ClientError> {
         let (certificate, key) = (self.pair.certificate().real().to_owned(), self.pair.key().real().to_owned());
         let password = self.options.password.as_ref().map(|password| password.as_slice());
-        let (chain, loaded) = load::pair(&certificate, &key, password)?;
+        let (chain, loaded) = load::pair(&certificate, &key, password)
+            .map_err(|error| ClientError::Unread { told: false, source: error.into_cause() })?;
         let new = load::summary(load::leaf(&chain)?);
         if new.not_after < Timestamp::now() {
             self.notes.push(format!("the new certificate has expired already, at {}: run this again", new.not_after));

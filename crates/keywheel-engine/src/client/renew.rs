@@ -177,7 +177,9 @@ impl Held {
         let install = |error: PairError| ClientError::Install(error.into());
         if let Some(mut pending) = self.again.take() {
             self.pair.install(&mut pending).map_err(install)?;
-            let new = load::summary(load::leaf(&load::chain(self.pair.certificate().real())?)?);
+            let chain = load::chain(self.pair.certificate().real())
+                .map_err(|error| ClientError::Unread { told: false, source: error.into_cause() })?;
+            let new = load::summary(load::leaf(&chain)?);
             return self.conclude(old, new).await;
         }
         let asker = Asker { chain: &self.chain, signer: self.key.signer.clone(), mtls: self.options.mtls };
