@@ -6,6 +6,7 @@ mod ca;
 mod certificate;
 mod client_error;
 mod db;
+mod doctor;
 mod files;
 mod up;
 
@@ -33,6 +34,8 @@ pub(crate) enum Words {
     /// Look after the database of the CA
     #[command(subcommand, arg_required_else_help = true)]
     Db(db::Words),
+    /// Find what is wrong with keys and certificates on this machine, and say what to type
+    Doctor(doctor::Flags),
     /// Print the folder where things are kept
     Path(about::PathFlags),
     /// Print the version
@@ -64,6 +67,7 @@ pub(crate) fn run(invocation: Invocation, voice: &Voice) -> Outcome {
         Words::Ca(words) => ca::run(*words, &setting),
         Words::Certificate(words) => certificate::run(words, &setting),
         Words::Db(words) => db::run(words, &setting),
+        Words::Doctor(flags) => doctor::run(&flags, &setting),
         Words::Path(flags) => about::path(&flags, &setting),
         Words::Version => about::version(&setting),
         Words::Completion(flags) => about::completion(&flags, &setting),
