@@ -99,6 +99,11 @@ impl Pace {
         self.quiet_until = self.quiet_until.max(now.saturating_add(pause));
     }
 
+    /// Whether the last request had no answer.
+    pub fn is_away(&self) -> bool {
+        self.misses > 0
+    }
+
     /// Until when it is left alone, if it is.
     pub fn quiet_until(&self, now: Duration) -> Option<Duration> {
         Some(self.quiet_until).filter(|until| *until > now)

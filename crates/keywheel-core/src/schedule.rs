@@ -37,6 +37,9 @@ pub const LONGEST_SLEEP: SignedDuration = SignedDuration::from_secs(30);
 /// The longest back-off between two tries.
 pub const LONGEST_BACKOFF: SignedDuration = SignedDuration::from_mins(10);
 
+/// An authority that asks for a longer pause is asked again after this one.
+pub const LONGEST_PAUSE: SignedDuration = SignedDuration::from_hours(1);
+
 const FIRST_BACKOFF: SignedDuration = SignedDuration::from_secs(10);
 
 /// Whether a one-shot run with `--expires-in` rekeys. `seed` is chance.
@@ -151,6 +154,13 @@ pub fn next_retry(now: Timestamp, not_after: Timestamp, failures: u32, seed: u64
     }
     let half = pause / 2;
     later(now, half.saturating_add(part(half, seed)).max(FLOOR))
+}
+
+/// The moment of a try that was to come at `due`, where the authority asks for a pause: after it, within reason, and not so
+/// late that the certificate ends meanwhile.
+pub fn after_pause(now: Timestamp, not_after: Timestamp, due: Timestamp, pause: SignedDuration) -> Timestamp {
+    let left = (not_after.duration_since(now) / 2).max(SignedDuration::ZERO);
+    due.max(later(now, pause.clamp(SignedDuration::ZERO, LONGEST_PAUSE.min(left))))
 }
 
 /// How long to sleep towards `due` before the wall clock is read again; zero when it is due.

@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod afterwards;
+pub mod agent;
 mod ask;
 pub mod bootstrap;
 pub mod certificate;

@@ -220,7 +220,8 @@ impl Content {
                 let offset = own.span().start;
                 let own = own.into_inner();
                 if own.name.is_some() || own.certificate.is_some() || own.key.is_some() || own.combined.is_some() {
-                    let message = "'name', 'certificate', 'key' and 'combined' belong into a [[certificate]]".to_owned();
+                    let message =
+                        "'name', 'certificate', 'key' and 'combined' belong into a [[certificate]]".to_owned();
                     return Err(at(offset, message));
                 }
                 Some(Defaults(own))
@@ -327,7 +328,12 @@ impl Raw {
             exec_time_limit: time(self.exec_timeout, fallback.exec_timeout).unwrap_or(hook.time_limit),
             pid_file: text(&self.pid_file, &fallback.pid_file).map(|file| within(&file)),
             signal: self.signal.or(fallback.signal).unwrap_or(hook.signal),
-            verify: self.verify.as_ref().or(fallback.verify.as_ref()).map(|all| all.iter().map(|one| one.0.clone()).collect()).unwrap_or_default(),
+            verify: self
+                .verify
+                .as_ref()
+                .or(fallback.verify.as_ref())
+                .map(|all| all.iter().map(|one| one.0.clone()).collect())
+                .unwrap_or_default(),
             verify_time_limit: self.verify_timeout.or(fallback.verify_timeout).map(Time::unsigned),
             rollback: self.rollback.or(fallback.rollback).unwrap_or(false),
             password_file: password_file(password, within, surroundings)?,
@@ -405,6 +411,7 @@ impl Profile {
             verify: self.verify.iter().map(endpoint).collect::<Result<_, _>>()?,
             proof: Proof { time_limit: self.verify_time_limit.unwrap_or(usual.time_limit), ..usual },
             rollback: self.rollback,
+            ..Afterwards::default()
         })
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use keywheel_core::pace::Ending;
 use keywheel_reach::files::layout::Layout;
+use keywheel_reach::hook::Hook;
 use keywheel_reach::step_client::CallError;
 use zeroize::Zeroizing;
 
@@ -61,6 +62,18 @@ pub(super) fn options(job: &Job) -> Result<RekeyOptions, ClientError> {
     })
 }
 
+/// Checks what will be needed, as far as it can be known now: the program of the hook, the roots, the key and its password.
+pub(super) fn check(job: &Job) -> Result<(), ClientError> {
+    let mut options = options(job)?;
+    options.afterwards.hook.must_be_there = true;
+    Hook::check(&options.afterwards.hook).map_err(ClientError::HookRefused)?;
+    if let Certifier::Remote(access) = &options.certifier {
+        load::roots(access.root())?;
+    }
+    let password = options.password.as_ref().map(|password| password.as_slice());
+    load::pair(&job.certificate, &job.key, password).map(|_| ())
+}
+
 /// Does it. Keys are made and files are written meanwhile: not for a thread that others wait for.
 pub(super) async fn run(job: Job) -> Done {
     let outcome = match options(&job) {
@@ -83,7 +96,7 @@ pub(super) fn ending(outcome: &Result<RekeyOutcome, ClientError>) -> Ending {
             }
         }
         ClientError::Refused { .. } | ClientError::Garbled(_) | ClientError::Untrusted(_) => Ending::Answered,
-        ClientError::Install(_) | ClientError::NotTaken { .. } => Ending::Answered,
+        ClientError::Install(_) | ClientError::NotTaken { .. } | ClientError::Unread { .. } => Ending::Answered,
         _ => Ending::NotAsked,
     }
 }

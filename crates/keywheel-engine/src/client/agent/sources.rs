@@ -251,10 +251,15 @@ pub(super) struct Look {
     pub(super) seen: Stamp,
 }
 
-/// The certificates among these that something else has replaced since. Half-written ones are looked at again next time.
-pub(super) fn changed(looks: Vec<Look>) -> Vec<(Look, Facts)> {
-    let differs = |look: &Look| Stamp::now(&look.certificate).is_some_and(|now| now != look.seen);
-    let changed = looks.into_iter().filter(differs);
-    changed.filter_map(|look| facts(&look.certificate, &look.key).ok().map(|facts| (look, facts))).collect()
+/// What is new about these: certificates that something else has replaced since, and those that were never read.
+pub(super) fn news(looks: Vec<Look>) -> Vec<(Look, Result<Facts, String>)> {
+    let differs = |look: &Look| {
+        look.seen == Stamp::default() || Stamp::now(&look.certificate).is_some_and(|now| now != look.seen)
+    };
+    let news = looks.into_iter().filter(differs);
+    news.map(|look| {
+        let facts = facts(&look.certificate, &look.key);
+        (look, facts)
+    })
+    .collect()
 }
-

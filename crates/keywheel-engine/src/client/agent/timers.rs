@@ -51,7 +51,8 @@ impl Timers {
     }
 
     /// How many alarms are kept, replaced ones among them.
-    pub(super) fn len(&self) -> usize {
+    #[cfg(test)]
+    fn len(&self) -> usize {
         self.0.len()
     }
 }

@@ -60,7 +60,8 @@ fn the_agent_table_sets_the_limits() {
 
 #[test]
 fn one_file_for_both_is_said_so() {
-    let content = parse("[defaults]\nlayout = \"generations\"\n[[certificate]]\nname = \"a\"\ncombined = \"a.pem\"\n").unwrap();
+    let content =
+        parse("[defaults]\nlayout = \"generations\"\n[[certificate]]\nname = \"a\"\ncombined = \"a.pem\"\n").unwrap();
     let [entry] = content.entries.as_slice() else { panic!("{content:?}") };
     assert_eq!(entry.certificate, entry.key);
     assert_eq!(entry.profile.layout(), None);
@@ -76,7 +77,11 @@ fn what_is_wrong_is_refused_with_its_line() {
         ("exec = \"\"\n", 5, "it is empty"),
         ("layout = \"round\"\n", 5, "unknown variant `round`, expected `flat` or `generations`"),
         ("name = \"again\"\n", 5, "duplicate key"),
-        ("expires-in = \"8h\"\nrekey-period = \"8h\"\n", 1, "certificate 'web': 'expires-in' and 'rekey-period' exclude"),
+        (
+            "expires-in = \"8h\"\nrekey-period = \"8h\"\n",
+            1,
+            "certificate 'web': 'expires-in' and 'rekey-period' exclude",
+        ),
         ("password-file = \"a\"\ncredential = \"b\"\n", 1, "'password-file' and 'credential' exclude"),
         ("credential = \"../b\"\n", 1, "is no name of a credential"),
         ("combined = \"a.pem\"\n", 1, "name 'certificate' and 'key', or 'combined'"),
