@@ -26,7 +26,7 @@ pub(crate) struct Flags {
     #[arg(value_name = "crt-file")]
     certificate: PathBuf,
     /// Its key; left out with --combined
-    #[arg(value_name = "key-file")]
+    #[arg(value_name = "key-file", required_unless_present = "combined")]
     key: Option<PathBuf>,
     /// Where the new certificate goes [default: <crt-file>]
     #[arg(long, visible_alias = "output-file", value_name = "file")]
