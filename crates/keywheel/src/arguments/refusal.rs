@@ -50,12 +50,15 @@ impl Refusal {
                 return Box::new(Self::Told(error.render().to_string()));
             }
             ErrorKind::MissingRequiredArgument => {
-                Failure::usage(format!("not enough positional arguments were provided in '{}'", usage(&names, command)))
+                let missing = texts(&error, ContextKind::InvalidArg);
+                let usage = usage(&names, command, |name| missing.iter().any(|missing| missing == name));
+                Failure::usage(format!("not enough positional arguments were provided in '{usage}'"))
             }
             ErrorKind::UnknownArgument => match text(&error, ContextKind::InvalidArg) {
                 Some(word) if !word.starts_with('-') => Failure::usage(format!(
                     "too many positional arguments were provided in '{}'",
-                    usage(&names, command)
+                    // All of them were given, and more.
+                    usage(&names, command, |_| true)
                 )),
                 Some(word) => Failure::usage(format!("flag provided but not defined: {word}")),
                 None => plain(&error),
@@ -86,12 +89,13 @@ impl Refusal {
     }
 }
 
-/// `step ca rekey <crt-file> <key-file>`
-fn usage(names: &[&str], command: &clap::Command) -> String {
+/// `step ca rekey <crt-file> <key-file>`; what is `meant` has no brackets, whether it is always needed or not.
+fn usage(names: &[&str], command: &clap::Command, meant: impl Fn(&str) -> bool) -> String {
     let mut usage = names.join(" ");
     for arg in command.get_positionals() {
         let name = arg.get_value_names().and_then(|names| names.first()).map_or("", |name| name.as_str());
-        usage.push_str(&if arg.is_required_set() { format!(" <{name}>") } else { format!(" [<{name}>]") });
+        let name = format!("<{name}>");
+        usage.push_str(&if arg.is_required_set() || meant(&name) { format!(" {name}") } else { format!(" [{name}]") });
     }
     usage
 }
@@ -127,6 +131,13 @@ fn text(error: &clap::Error, kind: ContextKind) -> Option<String> {
         // Suggestions come with the best one last.
         ContextValue::Strings(texts) => texts.last().cloned(),
         _ => None,
+    }
+}
+
+fn texts(error: &clap::Error, kind: ContextKind) -> Vec<String> {
+    match error.get(kind) {
+        Some(ContextValue::Strings(texts)) => texts.clone(),
+        _ => Vec::new(),
     }
 }
 
