@@ -19,8 +19,10 @@ pub struct Load {
     /// Where they ask: each first at a door of its own, then at the others.
     pub doors: Vec<Door>,
     pub provisioner: Arc<Provisioner>,
-    /// From here on no answer is none: the clients write it down as lost, and stop.
-    pub cut: AtomicBool,
+    /// From here on a client whose question is not answered writes it down as lost, and stops.
+    cut: AtomicBool,
+    /// The clients begin no other turn.
+    over: AtomicBool,
     /// Answers that were acknowledgements.
     pub acknowledged: AtomicUsize,
     /// Whether a client whose question is not answered asks the same at another door.
@@ -39,7 +41,14 @@ impl Load {
     /// One that has not begun.
     pub fn new(doors: Vec<Door>, provisioner: Arc<Provisioner>) -> Self {
         let elsewhere = doors.len() > 1;
-        Self { doors, provisioner, cut: AtomicBool::new(false), acknowledged: AtomicUsize::new(0), elsewhere }
+        Self {
+            doors,
+            provisioner,
+            cut: AtomicBool::new(false),
+            over: AtomicBool::new(false),
+            acknowledged: AtomicUsize::new(0),
+            elsewhere,
+        }
     }
 
     /// Waits until there were so many acknowledgements.
@@ -56,16 +65,22 @@ impl Load {
         self.wait_for(self.acknowledged.load(Ordering::Relaxed) + acknowledged);
     }
 
-    /// Ends it.
-    pub fn cut(&self) {
+    /// No answer is none from here on.
+    pub fn expect_losses(&self) {
         self.cut.store(true, Ordering::Relaxed);
+    }
+
+    /// Ends it, and no answer is none from here on.
+    pub fn cut(&self) {
+        self.expect_losses();
+        self.over.store(true, Ordering::Relaxed);
     }
 
     /// One client: certifies, rekeys, renews and revokes until the load ends.
     pub fn work(&self, number: usize) -> Brought {
         let mut client = Client { load: self, door: number % self.doors.len(), brought: Brought::default() };
         let mut turn = number;
-        while !self.cut.load(Ordering::Relaxed) && client.turn(turn).is_some() {
+        while !self.over.load(Ordering::Relaxed) && client.turn(turn).is_some() {
             turn += 1;
         }
         client.brought

@@ -4,6 +4,8 @@
 
 mod books;
 mod chance;
+mod disk;
+mod full_disk;
 mod kills;
 mod load;
 mod nodes;

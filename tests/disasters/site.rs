@@ -23,7 +23,12 @@ pub struct Site {
 impl Site {
     /// Initialises a CA and starts it, with more flags of `ca init`.
     pub fn start_with(flags: &[&str]) -> Self {
-        let ca = Ca::start_with(flags);
+        Self::start_in(Place::new(), flags)
+    }
+
+    /// The same in a place that was prepared.
+    pub fn start_in(place: Place, flags: &[&str]) -> Self {
+        let ca = Ca::start_in(place, flags);
         let door = Door::new(ca.port, &ca.place.file("step/certs/root_ca.crt"));
         let provisioner = Arc::new(Provisioner::of(&ca));
         Self { ca, door, provisioner, ready: Vec::new() }

@@ -67,6 +67,11 @@ impl Background {
         self.child.wait().expect("the program can be waited for").code().unwrap_or(-1)
     }
 
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().is_ok_and(|ended| ended.is_some())
+    }
+
     /// All that it has said so far.
     pub fn said(&mut self) -> String {
         self.seen.extend(self.lines.try_iter());
@@ -124,7 +129,11 @@ impl Ca {
 
     /// Initialises with more flags and starts.
     pub fn start_with(flags: &[&str]) -> Self {
-        let place = Place::new();
+        Self::start_in(Place::new(), flags)
+    }
+
+    /// The same in a place that was prepared.
+    pub fn start_in(place: Place, flags: &[&str]) -> Self {
         let port = free_port();
         place.write("password", PASSWORD);
         let address = format!("127.0.0.1:{port}");

@@ -11,6 +11,7 @@ use keywheel_wire::x509::request;
 use serde_json::{Value, json};
 
 use crate::ca::{Ca, PASSWORD, configuration};
+use crate::place::Place;
 
 /// What the reference says where it does not say why.
 pub const REFUSED: &str =
@@ -26,13 +27,18 @@ pub struct Provisioner {
 impl Provisioner {
     /// The first one of a CA of ours.
     pub fn of(ca: &Ca) -> Self {
-        let object = &configuration(&ca.place)["authority"]["provisioners"][0];
+        Self::at(&ca.place, ca.url())
+    }
+
+    /// The first one of a CA, whosoever, whose home stands in this place.
+    pub fn at(place: &Place, url: String) -> Self {
+        let object = &configuration(place)["authority"]["provisioners"][0];
         let encrypted = object["encryptedKey"].as_str().expect("the key is there");
         let clear = jwe::decrypt(encrypted, PASSWORD.as_bytes()).expect("the password opens it");
         let key = PrivateJwk::parse(&clear).expect("it holds a key");
         let key_id = object["key"]["kid"].as_str().expect("the key has an id").to_owned();
         let key = FileKey::from_private_key(key.private_key().clone()).expect("the key signs");
-        Self { url: ca.url(), key, key_id }
+        Self { url, key, key_id }
     }
 
     /// Its key id.

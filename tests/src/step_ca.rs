@@ -27,8 +27,12 @@ impl StepCa {
 
     /// Only the home that `step ca init` makes.
     pub fn initialise() -> Option<(Place, u16)> {
+        Self::initialise_in(Place::new())
+    }
+
+    /// The same in a place that was prepared.
+    pub fn initialise_in(place: Place) -> Option<(Place, u16)> {
         let step = peer::step()?;
-        let place = Place::new();
         let port = free_port();
         place.write("password", PASSWORD);
         let address = format!("127.0.0.1:{port}");
