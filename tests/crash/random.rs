@@ -75,7 +75,7 @@ pub fn kill(client: &Client, kills: usize, chance: &mut Chance) -> Tally {
             Err(Wrong::Mismatch) if client.subject.layout == Layout::Flat => tally.mismatches += 1,
             Err(wrong) => panic!("{at}: unusable: {wrong:?}"),
         }
-        judge::next_start_repairs(client, &before).unwrap_or_else(|wrong| panic!("{at}: {wrong}"));
+        judge::next_start_repairs(client, &before, &ended.said).unwrap_or_else(|wrong| panic!("{at}: {wrong}"));
     }
     tally
 }

@@ -109,7 +109,8 @@ impl Tally {
             // Such a run ends well, or was ended since its threads did not wake each other: the next one must go on all the same.
             Came::NotToIt => Ok(()),
         };
-        let repaired = judge::next_start_repairs(client, &before).map_err(|wrong| format!("{at}: {wrong}"));
+        let repaired =
+            judge::next_start_repairs(client, &before, &ended.said).map_err(|wrong| format!("{at}: {wrong}"));
         self.wrongs.extend([judged, repaired].into_iter().filter_map(Result::err));
         assert!(self.wrongs.len() < WRONGS, "{}", self.wrongs.join("\n\n"));
     }
