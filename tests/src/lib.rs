@@ -8,4 +8,5 @@ pub mod place;
 pub mod postgres;
 pub mod provisioner;
 pub mod report;
+pub mod softhsm;
 pub mod step_ca;

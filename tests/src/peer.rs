@@ -28,6 +28,11 @@ pub fn step_ca() -> Option<PathBuf> {
     go_peer("step-ca")
 }
 
+/// A `step-ca` that was built with PKCS#11, which its project's own is not.
+pub fn step_ca_with_tokens() -> Option<PathBuf> {
+    found("step-ca with PKCS#11", Some(crate::place::repository().join("target/step-ca-pkcs11/step-ca")))
+}
+
 /// The Python of the environment that `cargo xtask prepare` makes for pkilint.
 pub fn pkilint(program: &str) -> Option<PathBuf> {
     python_peer("pkilint", program)

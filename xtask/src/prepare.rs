@@ -1,6 +1,6 @@
 //! Installs what the tests need and a new machine lacks: Debian packages where root, the peers by name and version.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
@@ -19,6 +19,15 @@ const DEBIAN: &[(&str, &str)] = &[
     ("/usr/bin/keytool", "default-jre-headless"),
     ("/usr/sbin/nginx", "nginx-light"),
     ("/usr/sbin/haproxy", "haproxy"),
+    ("/usr/lib/dovecot/imap", "dovecot-imapd"),
+    ("/usr/lib/dovecot/pop3", "dovecot-pop3d"),
+    ("/usr/lib/dovecot/lmtp", "dovecot-lmtpd"),
+    ("/usr/lib/dovecot/managesieve", "dovecot-managesieved"),
+    ("/usr/sbin/postfix", "postfix"),
+    ("/usr/sbin/vsftpd", "vsftpd"),
+    ("/usr/sbin/slapd", "slapd"),
+    ("/usr/sbin/mariadbd", "mariadb-server-core"),
+    ("/usr/bin/prosody", "prosody"),
     ("/usr/lib/softhsm/libsofthsm2.so", "softhsm2"),
     ("/usr/lib/postgresql/15/bin/postgres", "postgresql-15"),
 ];
@@ -40,6 +49,7 @@ pub fn prepare() -> Result<()> {
     cargo_deny()?;
     go_peer("step", STEP)?;
     go_peer("step-ca", STEP_CA)?;
+    step_ca_with_tokens()?;
     python_peer("pkilint", PKILINT)?;
     python_peer("badkeys", BADKEYS)?;
     python_peer("check-jsonschema", CHECK_JSONSCHEMA)
@@ -87,18 +97,33 @@ fn cargo_deny() -> Result<()> {
 }
 
 fn go_peer(name: &str, package: &str) -> Result<()> {
-    let (_, version) = package.split_once("@v").context("a peer is named package@vVERSION")?;
     if output("go", &["version"]).is_none() {
         println!("{name}: NOT INSTALLED, there is no Go on this machine; the suites that need it will fail");
         return Ok(());
     }
-    let program = go_bin()?.join(name);
-    let module = output("go", &["version", "-m", &program.to_string_lossy()]).unwrap_or_default();
-    if module.lines().any(|line| line.trim_start().starts_with("mod") && line.contains(&format!("v{version}"))) {
+    if is_built(&go_bin()?.join(name), package)? {
         return Ok(());
     }
     // Without cgo step-ca needs no smart-card library.
     run_with("go", &["install", package], &[("CGO_ENABLED", "0")])
+}
+
+/// The step-ca that its own project builds knows no PKCS#11 tokens; this one does.
+fn step_ca_with_tokens() -> Result<()> {
+    let folder = root().join("target/step-ca-pkcs11");
+    if output("go", &["version"]).is_none() || is_built(&folder.join("step-ca"), STEP_CA)? {
+        return Ok(());
+    }
+    // YubiKeys need another library, and are not what is tested.
+    let environment = [("CGO_ENABLED", "1"), ("GOBIN", &*folder.to_string_lossy())];
+    run_with("go", &["install", "-tags", "noyubikey", STEP_CA], &environment)
+}
+
+/// Whether a program of Go is there in the version of its package.
+fn is_built(program: &Path, package: &str) -> Result<bool> {
+    let (_, version) = package.split_once("@v").context("a peer is named package@vVERSION")?;
+    let module = output("go", &["version", "-m", &program.to_string_lossy()]).unwrap_or_default();
+    Ok(module.lines().any(|line| line.trim_start().starts_with("mod") && line.contains(&format!("v{version}"))))
 }
 
 /// Where `go install` puts programs; the tests look there too.

@@ -52,17 +52,18 @@ impl Sessions {
         Self { module, pin, most: most.unwrap_or(DEFAULT_SESSIONS), state: Mutex::new(state), returned: Condvar::new() }
     }
 
-    /// Takes a session, opening one where none is idle. Where the token is not open, `find` says where it is now.
+    /// Takes a session, opening one where none is idle. Where the token is not open, `find` says where it is now; it is told
+    /// whether no session is left that it could disturb.
     pub(super) fn lease(
         &self,
-        find: impl Fn() -> Result<(Slot, TokenInfo), TokenError>,
+        find: impl Fn(bool) -> Result<(Slot, TokenInfo), TokenError>,
     ) -> Result<Lease<'_>, TokenError> {
         let mut state = self.state();
         loop {
             let slot = match state.slot {
                 Some(slot) => slot,
                 None => {
-                    let (slot, info) = find()?;
+                    let (slot, info) = find(state.out == 0)?;
                     self.open(&mut state, slot, &info)?;
                     slot
                 }

@@ -72,6 +72,7 @@ impl Token {
             label: info.label().to_owned(),
         });
         token.with("answer", |_, _| Ok(()))?;
+        module::is_used(&token.module_path);
         open.push(Arc::clone(&token));
         Ok(token)
     }
@@ -124,7 +125,12 @@ impl Token {
     }
 
     fn lease(&self) -> Result<Lease<'_>, TokenError> {
-        self.sessions.lease(|| find(&self.module_path, &self.module, &self.uri))
+        self.sessions.lease(|is_alone| match find(&self.module_path, &self.module, &self.uri) {
+            Err(TokenError::NoToken { .. }) if is_alone && module::restart(&self.module_path) => {
+                find(&self.module_path, &self.module, &self.uri)
+            }
+            found => found,
+        })
     }
 
     fn failed(&self, doing: &'static str, error: &Error) -> TokenError {
