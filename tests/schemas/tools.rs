@@ -56,6 +56,13 @@ pub fn looks(seen: &mut Seen) {
     seen.failure(255, place, &["certificate", "needs-renewal", "request.csr"]);
     seen.failure(255, place, &["certificate", "needs-renewal", "--no-such-flag"]);
 
+    let doctor = ["doctor", "--unit-path", ".", "."];
+    seen.result("doctor", place, &doctor);
+    place.run("cp", &["rsa:2048.key", "ed25519.key"]).ok();
+    place.run("ln", &["-s", "/", "elsewhere"]).ok();
+    seen.result_with("doctor", 1, place, &doctor);
+    seen.failure(2, place, &["doctor", "absent"]);
+
     seen.result("path", place, &["path"]);
     seen.result("version", place, &["version"]);
     seen.result("completion", place, &["completion", "bash"]);

@@ -36,9 +36,8 @@ pub(super) fn of(name: &Name, bytes: &[u8], password: Option<&[u8]>, notes: &mut
     }
     match pem::parse(bytes) {
         Ok(blocks) => of_blocks(name, bytes, &blocks, password, notes),
-        Err(PemError::Unterminated { label, .. } | PemError::NotBase64 { label, .. })
-            if !matters(&label) && !is_pair =>
-        {
+        // A key of PGP, or a list of parameters.
+        Err(PemError::Unterminated { label, .. } | PemError::NotBase64 { label, .. }) if !matters(&label) => {
             Content::Other
         }
         Err(error) => torn(&error.to_string()),

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use super::Note;
 
 /// Folders in folders.
-const MAX_DEPTH: usize = 16;
+const MAX_DEPTH: usize = 32;
 /// Names in all folders together.
 const MAX_NAMES: usize = 200_000;
 /// No certificate, key or setting is longer.
@@ -100,8 +100,11 @@ impl Walk {
         entries.sort_by_key(DirEntry::file_name);
         for entry in entries {
             self.count += 1;
-            if self.count > MAX_NAMES {
-                return self.note(shown, &format!("more than {MAX_NAMES} names were found; name fewer folders"));
+            if self.count == MAX_NAMES {
+                self.note(shown, &format!("here and after it nothing more was examined, after {MAX_NAMES} names"));
+            }
+            if self.count >= MAX_NAMES {
+                return;
             }
             let name = entry.file_name();
             let path = match shown {
