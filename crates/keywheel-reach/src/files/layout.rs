@@ -253,7 +253,7 @@ fn previous_of(target: &Target) -> PathBuf {
 /// Replaces files by new contents, one rename after the other; what was there is kept as `.previous`.
 ///
 /// All are durable under other names before the first is visible: between the renames nothing can fail for want of room,
-/// and almost no time passes.
+/// and almost no time passes. The caller makes the names durable.
 pub(super) fn replace(contents: &[(&Target, &Zeroizing<Vec<u8>>)], wanted: bool) -> Result<(), PairError> {
     if !wanted {
         return Ok(());
@@ -267,10 +267,23 @@ pub(super) fn replace(contents: &[(&Target, &Zeroizing<Vec<u8>>)], wanted: bool)
             keep_previous(target)?;
         }
     }
-    for one in staged {
-        one.commit()?;
+    for (place, one) in staged.into_iter().enumerate() {
+        if let Err(error) = one.show() {
+            // One half alone is of no use to anybody.
+            take_back(contents.iter().take(place).map(|(target, _)| *target));
+            return Err(error.into());
+        }
     }
     Ok(())
+}
+
+/// Shows the old files again; where even that fails, the next start brings the other half.
+fn take_back<'a>(targets: impl Iterator<Item = &'a Target>) {
+    for target in targets.filter(|target| target.exists()) {
+        if let Err(error) = std::fs::rename(previous_of(target), target.real()) {
+            tracing::warn!(%error, file = %target.real().display(), "the old file could not be brought back");
+        }
+    }
 }
 
 /// Keeps the file under its second name; the file itself stays where it is.

@@ -243,10 +243,17 @@ impl Target {
 
 impl Staged {
     /// Makes the new content the file, durably.
-    pub fn commit(mut self) -> Result<(), WriteError> {
+    pub fn commit(self) -> Result<(), WriteError> {
+        let directory = self.target.directory.clone();
+        self.show()?;
+        sync_directory(&directory)
+    }
+
+    /// Makes the new content the file; it is for the caller to make the name durable.
+    pub(super) fn show(mut self) -> Result<(), WriteError> {
         std::fs::rename(&self.path, &self.target.real).map_err(os("replace", &self.target.real))?;
         self.committed = true;
-        sync_directory(&self.target.directory)
+        Ok(())
     }
 }
 
