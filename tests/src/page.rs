@@ -46,6 +46,7 @@ pub fn run(path: &Path) -> Result<(), String> {
         let found = match name {
             "step" => peer::step(),
             "step-ca" => peer::step_ca(),
+            "softhsm" => peer::softhsm(),
             "postgres" => {
                 postgres = Some(Postgres::start());
                 continue;

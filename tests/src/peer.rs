@@ -48,6 +48,11 @@ pub fn check_jsonschema() -> Option<PathBuf> {
     python_peer("check-jsonschema", "check-jsonschema")
 }
 
+/// The program that makes tokens of SoftHSM.
+pub fn softhsm() -> Option<PathBuf> {
+    found("softhsm2-util", Some("/usr/bin/softhsm2-util".into()))
+}
+
 /// Java's own tool for key stores.
 pub fn keytool() -> Option<PathBuf> {
     found("keytool", Some("/usr/bin/keytool".into()))
