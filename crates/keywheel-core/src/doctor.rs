@@ -217,7 +217,35 @@ pub fn examine(estate: &Estate, now: Timestamp) -> Vec<Finding> {
     findings.extend(leftovers::judge(&scene, now));
     findings.sort();
     findings.dedup();
-    findings
+    grouped(findings)
+}
+
+/// What is the same for several files of one folder is said once.
+fn grouped(findings: Vec<Finding>) -> Vec<Finding> {
+    let mut groups: Vec<Finding> = Vec::with_capacity(findings.len());
+    for finding in findings {
+        let folder = |finding: &Finding| finding.files.first().map(|file| String::from(scene::split(file).0));
+        let simple = matches!(finding.kind, Kind::LeftoverFile | Kind::StaleLock | Kind::KeyEncrypted);
+        let alike = |other: &&mut Finding| {
+            let same = (other.kind, &other.message) == (finding.kind, &finding.message);
+            same && simple && folder(other) == folder(&finding)
+        };
+        let Some(group) = groups.iter_mut().rev().find(alike) else {
+            groups.push(finding);
+            continue;
+        };
+        // The last word of such a command is the file.
+        let command = |fix: &mut Option<Vec<Vec<String>>>| fix.as_mut().and_then(Vec::pop);
+        if group.fix != finding.fix {
+            let (mut fix, mut more) = (command(&mut group.fix), finding.fix.clone());
+            if let (Some(words), Some(more)) = (fix.as_mut(), command(&mut more)) {
+                words.extend(more.last().cloned());
+            }
+            group.fix = fix.map(|words| [words].into());
+        }
+        group.files.extend(finding.files);
+    }
+    groups
 }
 
 /// The words of a command.

@@ -33,9 +33,13 @@ pub(super) fn is_temporary(file: &File) -> bool {
     let name = file.name();
     let ours = name.starts_with('.') && (name.ends_with(".keywheel.new") || name.ends_with(".keywheel.rehearsal"));
     let ends = [".tmp", ".temp", ".new"].into_iter().find_map(|end| name.strip_suffix(end));
-    let of_certbot = (name.ends_with(".conf.new") && is_in(&file.path, "renewal"))
-        || (name.starts_with("previous_") && name.ends_with(".pem") && is_in(&file.path, "live"));
-    ours || of_certbot || ends.is_some_and(is_pair_name) || is_of_caddy(file)
+    ours || is_of_certbot(file) || ends.is_some_and(is_pair_name) || is_of_caddy(file)
+}
+
+/// certbot cannot change its links again while the notes of the last time are there.
+fn is_of_certbot(file: &File) -> bool {
+    (file.name().ends_with(".conf.new") && is_in(&file.path, "renewal"))
+        || (file.name().starts_with("previous_") && file.name().ends_with(".pem") && is_in(&file.path, "live"))
 }
 
 /// Caddy writes to a name of digits in the folder of the site.
@@ -116,10 +120,19 @@ fn put_aside(file: &File) -> Option<Finding> {
 }
 
 fn temporary(scene: &Scene<'_>, file: &File, now: Timestamp) -> Option<Finding> {
-    let old = now.duration_since(file.modified) > AT_WORK;
-    let of_ours = file.name().contains(".keywheel.");
-    let busy = of_ours && is_locked_beside(scene, file);
-    if !is_temporary(file) || matches!(file.content, Content::Folder) || busy || !(old || of_ours) {
+    let holds = |folder: &str, lock: &str| {
+        scene.estate.files.iter().any(|other| other.locked && other.name().ends_with(lock) && other.folder() == folder)
+    };
+    // Where a lock says whether somebody is at work, age says nothing.
+    let at_work = if file.name().contains(".keywheel.") {
+        holds(file.folder(), ".keywheel.lock")
+    } else if is_of_certbot(file) {
+        let above = split(file.folder()).0;
+        [above, split(above).0].iter().any(|root| holds(root, ".certbot.lock"))
+    } else {
+        now.duration_since(file.modified) <= AT_WORK
+    };
+    if !is_temporary(file) || matches!(file.content, Content::Folder) || at_work {
         return None;
     }
     Some(Finding {
@@ -128,12 +141,6 @@ fn temporary(scene: &Scene<'_>, file: &File, now: Timestamp) -> Option<Finding> 
         message: "a tool was stopped before it could rename or remove this file; nothing uses it".to_string(),
         fix: Some(vec![words(["rm", "--", &file.path])]),
     })
-}
-
-/// Whether a process of ours holds a pair of this folder.
-fn is_locked_beside(scene: &Scene<'_>, file: &File) -> bool {
-    let is_lock = |other: &File| other.folder() == file.folder() && other.name().ends_with(".keywheel.lock");
-    scene.estate.files.iter().any(|other| other.locked && is_lock(other))
 }
 
 fn lock(file: &File, now: Timestamp) -> Option<Finding> {

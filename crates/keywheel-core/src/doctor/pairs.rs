@@ -101,7 +101,7 @@ pub(super) fn judge(scene: &Scene<'_>) -> Vec<Finding> {
         found.extend(torn(scene, file));
         found.extend(lonely_certificate(scene, file));
         found.extend(lonely_key(scene, file));
-        found.extend(encrypted(file));
+        found.extend(encrypted(scene, file));
     }
     found
 }
@@ -230,15 +230,18 @@ fn lonely_key(scene: &Scene<'_>, file: &File) -> Option<Finding> {
     })
 }
 
-fn encrypted(file: &File) -> Option<Finding> {
+fn encrypted(scene: &Scene<'_>, file: &File) -> Option<Finding> {
     if !file.keys().iter().any(|key| key.closed) {
         return None;
     }
+    let certificate = scene.pairs.iter().find(|pair| pair.key.path == file.path).map(|pair| pair.certificate.folder());
+    let mut again = words(["keywheel", "doctor", "--password-file", "password.txt", &operand(file.folder())]);
+    again.extend(certificate.filter(|folder| *folder != file.folder()).map(operand));
     Some(Finding {
         kind: Kind::KeyEncrypted,
         files: vec![file.path.clone()],
         message: "the key is encrypted, so it was not compared with its certificate".into(),
-        fix: Some(vec![words(["keywheel", "doctor", "--password-file", "password.txt", &operand(file.folder())])]),
+        fix: Some(vec![again]),
     })
 }
 

@@ -286,7 +286,8 @@ fn leftovers_are_found_when_nobody_is_at_work() {
     assert_eq!(file("/c/locks/issue_cert_a.example.lock", 3, false), "");
     assert_eq!(file("/l/.certbot.lock", 0, false), "stale-lock");
     assert_eq!(file("/l/.certbot.lock", 0, true), "");
-    assert_eq!(file("/l/renewal/a.conf.new", 700, false), "leftover-file");
+    assert_eq!(file("/l/renewal/a.conf.new", 0, false), "leftover-file");
+    assert_eq!(file("/l/live/a/previous_cert.pem", 0, false), "leftover-file");
 }
 
 #[test]

@@ -217,33 +217,13 @@ impl Name {
 
     /// Whether it may hold a certificate, a key or a setting.
     fn is_of_interest(&self) -> bool {
-        const ENDS: [&str; 23] = [
-            "pem",
-            "crt",
-            "cer",
-            "cert",
-            "der",
-            "key",
-            "json",
-            "conf",
-            "yml",
-            "yaml",
-            "bak",
-            "tmp",
-            "temp",
-            "new",
-            "next",
-            "previous",
-            "chain",
-            "fullchain",
-            "bundle",
-            "private",
-            "rehearsal",
-            "0",
-            "caddyfile",
-        ];
+        const ENDS: &str = "pem crt cer cert der key json conf yml yaml caddyfile chain fullchain bundle private \
+            bak tmp temp new next previous rehearsal orig old save 0";
         self.extension().is_none_or(|extension| {
-            ENDS.contains(&extension.to_ascii_lowercase().as_str()) || extension.starts_with('~')
+            let extension = extension.to_ascii_lowercase();
+            // `svc.key-2026`, `svc.crt~`
+            let stem = extension.split(|letter: char| !letter.is_ascii_alphanumeric()).next().unwrap_or_default();
+            stem.is_empty() || ENDS.split(' ').any(|end| end == stem)
         })
     }
 }

@@ -82,8 +82,8 @@ fn a_version_that_is_not_used_is_told_and_a_half_one_is_a_leftover() {
     estate.file("/l/archive/a/privkey2.pem", held(&[], &[2]));
     estate.file("/l/archive/a/cert2.pem", Content::Empty);
     let found = estate.findings();
-    assert_eq!(ids(&found), ["leftover-file", "leftover-file"]);
-    assert_eq!(fixes(&found)[0], "rm -- /l/archive/a/cert2.pem");
+    assert_eq!(ids(&found), ["leftover-file"]);
+    assert_eq!(fixes(&found)[0], "rm -- /l/archive/a/cert2.pem /l/archive/a/privkey2.pem");
 }
 
 #[test]
