@@ -9,7 +9,7 @@ use keywheel_tests::place::repository;
 pub const PARTS: [&str; 2] = ["certificate-summary", "provisioner"];
 
 /// Schemas of what is not the result of one command.
-const STREAMS: [&str; 3] = ["daemon-event", "error", "warning"];
+const STREAMS: [&str; 4] = ["agent-event", "daemon-event", "error", "warning"];
 
 /// Commands that all answer the same; the schema has the name of the family.
 const FAMILIES: [&str; 1] = ["ca policy authority"];

@@ -1,5 +1,6 @@
 //! What every command says with `--json`, judged by the published schemas of docs/reference/schemas.
 
+mod agent;
 mod client;
 mod commands;
 mod judge;
@@ -16,7 +17,8 @@ use seen::Seen;
 fn every_output_is_as_its_schema_says_and_no_schema_goes_unused() {
     let Some(judge) = judge::Judge::strict() else { return };
     let mut seen = Seen::default();
-    let runs: [fn(&mut Seen); 5] = [client::asks, client::turns_keys, server::runs, tools::looks, tools::edits];
+    let runs: [fn(&mut Seen); 6] =
+        [agent::keeps, client::asks, client::turns_keys, server::runs, tools::looks, tools::edits];
     thread::scope(|scope| {
         let started: Vec<_> = runs
             .into_iter()

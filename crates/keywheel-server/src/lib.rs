@@ -117,3 +117,12 @@ pub async fn serve(
     }
     Ok(())
 }
+
+/// Serves `GET /metrics` alone, for a part of the program that knows its numbers itself, until `shutdown` turns true.
+pub async fn serve_metrics<T, F>(listener: TcpListener, text: T, shutdown: watch::Receiver<bool>)
+where
+    T: Fn() -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = String> + Send + 'static,
+{
+    accept::run(listener, None, metric::router_of(text), Arc::new(Limits::default()), shutdown).await;
+}

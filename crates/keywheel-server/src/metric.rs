@@ -39,6 +39,19 @@ pub(crate) fn router(handle: PrometheusHandle) -> Router {
     )
 }
 
+/// `GET /metrics` of another part of the program, which knows its numbers itself.
+pub(crate) fn router_of<T, F>(text: T) -> Router
+where
+    T: Fn() -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = String> + Send + 'static,
+{
+    let answer = move || {
+        let text = text.clone();
+        async move { ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text().await) }
+    };
+    Router::new().route("/metrics", get(answer))
+}
+
 fn describe() {
     metrics::describe_counter!("keywheel_requests_total", "Requests by route and status");
     metrics::describe_histogram!(

@@ -1,6 +1,7 @@
 //! The commands: one file per family.
 
 mod about;
+mod agent;
 mod base64;
 mod ca;
 mod certificate;
@@ -28,6 +29,8 @@ pub(crate) enum Words {
     /// Run a certificate authority, and ask one for certificates
     #[command(subcommand, arg_required_else_help = true)]
     Ca(Box<ca::Words>),
+    /// Keep many certificates and their keys fresh in one process
+    Agent(agent::Flags),
     /// Look at certificates, check and convert them
     #[command(subcommand, arg_required_else_help = true)]
     Certificate(certificate::Words),
@@ -65,6 +68,7 @@ pub(crate) fn run(invocation: Invocation, voice: &Voice) -> Outcome {
     match cli.words {
         Words::Up(flags) => up::run(flags, &setting),
         Words::Ca(words) => ca::run(*words, &setting),
+        Words::Agent(flags) => agent::run(flags, &setting),
         Words::Certificate(words) => certificate::run(words, &setting),
         Words::Db(words) => db::run(words, &setting),
         Words::Doctor(flags) => doctor::run(&flags, &setting),

@@ -13,7 +13,7 @@ mod provisioner;
 mod provisioner_key;
 mod rekey;
 mod renew;
-mod report;
+pub(crate) mod report;
 mod revoke;
 mod serve;
 mod sign;

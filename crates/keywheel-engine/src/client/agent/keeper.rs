@@ -372,7 +372,7 @@ impl Keeper {
             managed.learn(&facts);
             managed.expiry_told = expiry_told;
         }
-        let end = managed.not_after();
+        let end = if managed.is_known { managed.not_after() } else { Timestamp::MAX };
         let mut due = schedule::next_retry(now.wall, end, managed.failures, chance);
         if let Some(pause) = ask::wanted_pause(&error) {
             due = schedule::after_pause(now.wall, end, due, pause);

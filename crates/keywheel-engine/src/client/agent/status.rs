@@ -142,11 +142,16 @@ async fn answer(stream: UnixStream, asker: Asker) -> io::Result<()> {
         (Some("status"), None) => whole(&asker, &mut write).await,
         (Some("status"), Some(name)) => {
             let one = asker.ask(|answer| Question::One(name.to_owned(), answer)).await.flatten();
-            say(&mut write, &one.unwrap_or_else(|| unknown(name))).await
+            let told = match (one, asker.ask(Question::Summary).await) {
+                (Some(one), Some(agent)) => json!({"agent": agent, "certificates": [one]}),
+                (_, None) => stopping(),
+                (None, _) => unknown(name),
+            };
+            say(&mut write, &told).await
         }
         (Some("rekey"), Some(name)) => {
             let told = asker.ask(|answer| Question::Rekey(name.to_owned(), answer)).await;
-            say(&mut write, &told.unwrap_or_else(|| json!({"refused": "the agent is stopping"}))).await
+            say(&mut write, &told.unwrap_or_else(stopping)).await
         }
         _ => say(&mut write, &json!({"refused": "this is no question that the agent knows"})).await,
     }
@@ -155,7 +160,7 @@ async fn answer(stream: UnixStream, asker: Asker) -> io::Result<()> {
 /// All certificates, page by page: however many they are, only one page is in memory.
 async fn whole(asker: &Asker, write: &mut (impl AsyncWriteExt + Unpin)) -> io::Result<()> {
     let Some(summary) = asker.ask(Question::Summary).await else {
-        return say(write, &json!({"refused": "the agent is stopping"})).await;
+        return say(write, &stopping()).await;
     };
     let mut text = format!("{{\"agent\":{summary},\"certificates\":[");
     let (mut next, mut is_first) = (Some(0), true);
@@ -193,6 +198,10 @@ impl Asker {
     pub async fn metrics(&self) -> String {
         self.ask(Question::Metrics).await.unwrap_or_default()
     }
+}
+
+fn stopping() -> Value {
+    json!({"refused": "the agent is stopping"})
 }
 
 pub(super) fn unknown(name: &str) -> Value {
