@@ -4,7 +4,7 @@ use keywheel_tests::ca::{Background, free_port};
 use keywheel_tests::place::Place;
 
 use crate::load::BODY;
-use crate::rotation::Service;
+use crate::rotation::{Service, wait_for_port};
 
 /// `SIGUSR2`: the master starts a new worker with the files as they are then.
 const RELOAD: &str = "12";
@@ -39,9 +39,9 @@ frontend tls
         place.write("haproxy.cfg", configuration);
         let mut command = place.command("haproxy");
         command.args(["-W", "-db", "-f", "haproxy.cfg"]);
-        let service = Self { server: Background::start(command), port };
-        service.wait_until_it_listens();
-        service
+        let server = Background::start(command);
+        wait_for_port(port);
+        Self { server, port }
     }
 }
 

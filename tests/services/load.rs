@@ -25,6 +25,9 @@ pub const BODY: &str = "served by the service\n";
 /// As many as keep a machine of two processors busy.
 const THREADS: usize = 3;
 
+/// So many failures of a thread are told.
+const REASONS: usize = 5;
+
 /// An answer that takes longer is a failure.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -39,8 +42,10 @@ pub struct Load {
 pub struct Tally {
     /// Handshakes after which the request was answered, too.
     pub good: usize,
-    /// What went wrong with each of the others.
-    pub bad: Vec<String>,
+    /// The others.
+    pub bad: usize,
+    /// What went wrong with the first of them.
+    pub reasons: Vec<String>,
     /// The certificates that were shown.
     pub seen: BTreeSet<CertificateDigest>,
 }
@@ -60,7 +65,12 @@ impl Load {
                             tally.good += 1;
                             tally.seen.insert(leaf);
                         }
-                        Err(error) => tally.bad.push(error.to_string()),
+                        Err(error) => {
+                            tally.bad += 1;
+                            if tally.reasons.len() < REASONS {
+                                tally.reasons.push(error.to_string());
+                            }
+                        }
                     }
                 }
                 tally
@@ -75,7 +85,8 @@ impl Load {
         self.threads.into_iter().fold(Tally::default(), |mut all, thread| {
             let one = thread.join().expect("a client does not panic");
             all.good += one.good;
-            all.bad.extend(one.bad);
+            all.bad += one.bad;
+            all.reasons.extend(one.reasons);
             all.seen.extend(one.seen);
             all
         })

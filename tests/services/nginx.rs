@@ -4,7 +4,7 @@ use keywheel_tests::ca::{Background, free_port};
 use keywheel_tests::place::Place;
 
 use crate::load::BODY;
-use crate::rotation::Service;
+use crate::rotation::{Service, wait_for_port};
 
 /// A running nginx.
 pub struct Nginx {
@@ -45,9 +45,8 @@ http {{
         let mut command = place.command("nginx");
         command.args(["-p", &folder.to_string(), "-c", "nginx.conf", "-e", "nginx.log"]);
         let server = Background::start(command);
-        let service = Self { server, port, reload: format!("nginx -p {folder} -c nginx.conf -e nginx.log -s reload") };
-        service.wait_until_it_listens();
-        service
+        wait_for_port(port);
+        Self { server, port, reload: format!("nginx -p {folder} -c nginx.conf -e nginx.log -s reload") }
     }
 }
 
