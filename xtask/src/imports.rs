@@ -50,6 +50,7 @@ const OWNED: &[(&str, &[&str])] = &[
     ("pkcs1", &["keywheel-wire"]),
     ("pkcs8", &["keywheel-wire"]),
     ("reqwest", &["keywheel-reach"]),
+    ("rusqlite", &["keywheel-store"]),
     ("rustls-pki-types", &["keywheel-wire", "keywheel-reach", "keywheel-engine", "keywheel-server"]),
     ("sec1", &["keywheel-wire"]),
     ("shlex", &["keywheel-reach", "keywheel-engine"]),

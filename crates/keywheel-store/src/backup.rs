@@ -3,14 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode};
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
+use rusqlite::{Connection, OpenFlags};
+use sqlx::AssertSqlSafe;
 
 use crate::check::{begin_reading, check_session};
 use crate::error::StoreError;
 use crate::schema;
 use crate::session::{Row, Session, Value};
-use crate::sqlite::{create_private, sync_folder_of};
+use crate::sqlite::{create_private, run_through, sync_folder_of};
 use crate::store::{Database, Store};
 
 /// How many rows are held in memory at once.
@@ -129,7 +129,7 @@ pub(crate) async fn backup(database: &Database, path: &Path) -> Result<(), Store
 async fn write_backup(database: &Database, partial: &Path) -> Result<(), StoreError> {
     match database {
         Database::Sqlite(store) => {
-            let mut source = store.connect().await?;
+            let mut source = store.connect()?;
             let file = partial.to_str().ok_or_else(|| {
                 file_error(partial, std::io::Error::new(std::io::ErrorKind::InvalidInput, "the path is not UTF-8"))
             })?;
@@ -137,7 +137,7 @@ async fn write_backup(database: &Database, partial: &Path) -> Result<(), StoreEr
         }
         Database::Postgres(store) => {
             let mut source = store.connect().await?;
-            let mut target = connect(partial, false).await?;
+            let mut target = connect(partial, false)?;
             schema::migrate(&mut Session::Sqlite(&mut target)).await?;
             let mut source = Session::Postgres(&mut source);
             begin_reading(&mut source).await?;
@@ -145,12 +145,12 @@ async fn write_backup(database: &Database, partial: &Path) -> Result<(), StoreEr
             session.raw("BEGIN IMMEDIATE").await?;
             copy(&mut source, &mut session).await?;
             session.raw("COMMIT").await?;
-            close(target).await?;
+            close(target)?;
         }
     }
-    let mut written = connect(partial, true).await?;
-    sound(&mut written, partial).await?;
-    close(written).await
+    let mut written = connect(partial, true)?;
+    sound(&mut written, partial)?;
+    close(written)
 }
 
 fn publish(partial: &Path, path: &Path) -> Result<(), StoreError> {
@@ -169,16 +169,16 @@ pub(crate) async fn restore(store: &Store, database: &Database, path: &Path) -> 
     if !path.try_exists().map_err(|error| file_error(path, error))? {
         return Err(StoreError::Missing { path: path.to_owned() });
     }
-    let mut backup = connect(path, true).await?;
+    let mut backup = connect(path, true)?;
     schema::require_current(&mut Session::Sqlite(&mut backup)).await?;
-    sound(&mut backup, path).await?;
+    sound(&mut backup, path)?;
     let mut source = Session::Sqlite(&mut backup);
     begin_reading(&mut source).await?;
     match database {
-        Database::Sqlite(target) => fill(&mut source, &mut Session::Sqlite(&mut target.connect().await?)).await?,
+        Database::Sqlite(target) => fill(&mut source, &mut Session::Sqlite(&mut target.connect()?)).await?,
         Database::Postgres(target) => fill(&mut source, &mut Session::Postgres(&mut target.connect().await?)).await?,
     }
-    close(backup).await?;
+    close(backup)?;
     store.ping().await
 }
 
@@ -287,9 +287,9 @@ fn cells(table: &Table, row: &Row) -> Result<Vec<Cell>, StoreError> {
         .collect()
 }
 
-async fn sound(connection: &mut SqliteConnection, path: &Path) -> Result<(), StoreError> {
+fn sound(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
     let damaged = |finding: String| StoreError::BackupDamaged { path: path.to_owned(), finding };
-    match check_session(&mut Session::Sqlite(connection)).await {
+    match run_through(check_session(&mut Session::Sqlite(connection))) {
         Ok(report) => report.findings.into_iter().next().map_or(Ok(()), |finding| Err(damaged(finding))),
         Err(StoreError::Broken { source, .. }) => Err(damaged(source.to_string())),
         Err(error) => Err(error),
@@ -297,14 +297,18 @@ async fn sound(connection: &mut SqliteConnection, path: &Path) -> Result<(), Sto
 }
 
 /// A backup is one file: no log beside it.
-async fn connect(path: &Path, read_only: bool) -> Result<SqliteConnection, StoreError> {
-    let mut options = SqliteConnectOptions::new().filename(path).create_if_missing(false).disable_statement_logging();
-    options = if read_only { options.read_only(true) } else { options.journal_mode(SqliteJournalMode::Delete) };
-    options.connect().await.map_err(|error| StoreError::from_driver("opening the backup", error))
+fn connect(path: &Path, read_only: bool) -> Result<Connection, StoreError> {
+    let failed = |error| StoreError::from_sqlite("opening the backup", error);
+    let access = if read_only { OpenFlags::SQLITE_OPEN_READ_ONLY } else { OpenFlags::SQLITE_OPEN_READ_WRITE };
+    let connection = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(failed)?;
+    if !read_only {
+        connection.execute_batch("PRAGMA journal_mode = DELETE").map_err(failed)?;
+    }
+    Ok(connection)
 }
 
-async fn close(connection: SqliteConnection) -> Result<(), StoreError> {
-    connection.close().await.map_err(|error| StoreError::from_driver("closing the backup", error))
+fn close(connection: Connection) -> Result<(), StoreError> {
+    connection.close().map_err(|(_, error)| StoreError::from_sqlite("closing the backup", error))
 }
 
 fn beside(path: &Path, suffix: &str) -> PathBuf {

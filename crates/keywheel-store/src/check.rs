@@ -83,7 +83,7 @@ const CONTRADICTIONS: &[(&str, &str)] = &[
 /// Checks an open database on a connection of its own.
 pub(crate) async fn check(database: &Database) -> Result<CheckReport, StoreError> {
     match database {
-        Database::Sqlite(store) => check_session(&mut Session::Sqlite(&mut store.connect().await?)).await,
+        Database::Sqlite(store) => check_session(&mut Session::Sqlite(&mut store.connect()?)).await,
         Database::Postgres(store) => check_session(&mut Session::Postgres(&mut store.connect().await?)).await,
     }
 }

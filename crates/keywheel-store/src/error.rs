@@ -3,6 +3,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+/// What a driver says, of whichever database.
+pub(crate) type Cause = Arc<dyn std::error::Error + Send + Sync>;
+
 /// Why the store did not do what it was asked.
 ///
 /// Cloneable, because the requests that shared one commit share its failure.
@@ -15,7 +18,7 @@ pub enum StoreError {
         url: String,
         /// What the driver says about it, if it got so far.
         #[source]
-        source: Option<Arc<sqlx::Error>>,
+        source: Option<Cause>,
     },
     /// The database file is not there and was not to be made.
     #[error("there is no database at {}: nothing was created; check the path", path.display())]
@@ -39,7 +42,7 @@ pub enum StoreError {
         doing: &'static str,
         /// What the driver says, unless the queue was full.
         #[source]
-        source: Option<Arc<sqlx::Error>>,
+        source: Option<Cause>,
     },
     /// No room is left on the disk.
     #[error("the disk of the database is full ({doing}): nothing was changed; make room and try again")]
@@ -48,7 +51,7 @@ pub enum StoreError {
         doing: &'static str,
         /// What the driver says.
         #[source]
-        source: Arc<sqlx::Error>,
+        source: Cause,
     },
     /// The database does not answer. Whether a commit in flight took effect is not known.
     #[error("the database does not answer ({doing}): try again; the same request asked again is safe")]
@@ -57,7 +60,7 @@ pub enum StoreError {
         doing: &'static str,
         /// What the driver says.
         #[source]
-        source: Arc<sqlx::Error>,
+        source: Cause,
     },
     /// The database answered with something that cannot be right.
     #[error("the database is not as it should be ({doing}): run \"keywheel db check\"")]
@@ -66,7 +69,7 @@ pub enum StoreError {
         doing: &'static str,
         /// What the driver says.
         #[source]
-        source: Arc<sqlx::Error>,
+        source: Cause,
     },
     /// A stored value is not of the form that this program writes.
     #[error("the database holds a value that cannot be read ({what}): run \"keywheel db check\"")]
@@ -132,10 +135,18 @@ impl StoreError {
         matches!(self, Self::Busy { .. } | Self::Full { .. } | Self::Unavailable { .. })
     }
 
-    /// Sorts a driver's error by what can be done about it.
+    /// Sorts an error of PostgreSQL or of the way there by what can be done about it.
     pub(crate) fn from_driver(doing: &'static str, error: sqlx::Error) -> Self {
-        let kind = kind_of(&error);
-        let source = Arc::new(error);
+        Self::of_kind(kind_of(&error), doing, Arc::new(error))
+    }
+
+    /// Sorts an error of SQLite by what can be done about it.
+    pub(crate) fn from_sqlite(doing: &'static str, error: rusqlite::Error) -> Self {
+        let kind = error.sqlite_error().map_or(Kind::Broken, |error| sqlite_kind(error.extended_code));
+        Self::of_kind(kind, doing, Arc::new(error))
+    }
+
+    fn of_kind(kind: Kind, doing: &'static str, source: Cause) -> Self {
         match kind {
             Kind::Busy => Self::Busy { doing, source: Some(source) },
             Kind::Full => Self::Full { doing, source },
@@ -158,14 +169,7 @@ fn kind_of(error: &sqlx::Error) -> Kind {
             Kind::Unavailable
         }
         sqlx::Error::PoolTimedOut => Kind::Busy,
-        sqlx::Error::Database(database) => {
-            let code = database.code().unwrap_or_default();
-            if database.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some() {
-                sqlite_kind(code.parse().unwrap_or(0))
-            } else {
-                postgres_kind(&code)
-            }
-        }
+        sqlx::Error::Database(database) => postgres_kind(&database.code().unwrap_or_default()),
         _ => Kind::Broken,
     }
 }

@@ -125,7 +125,8 @@ fn is_conflict(error: &StoreError) -> bool {
     match error {
         StoreError::Busy { source: None, .. } => true,
         StoreError::Busy { source: Some(source), .. } | StoreError::Broken { source, .. } => source
-            .as_database_error()
+            .downcast_ref::<sqlx::Error>()
+            .and_then(sqlx::Error::as_database_error)
             .and_then(|database| database.code())
             // serialization failure, deadlock, unique violation: another node wrote the same row first
             .is_some_and(|code| matches!(code.as_ref(), "40001" | "40P01" | "23505")),

@@ -3,16 +3,17 @@
 use jiff::Timestamp;
 use keywheel_core::fingerprint::KeyDigest;
 use keywheel_core::serial::Serial;
+use rusqlite::types::{ToSqlOutput, Value as Stored, ValueRef};
+use rusqlite::{Connection, Statement};
 use sqlx::postgres::{PgConnection, PgRow};
-use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{Executor, Row as _, SqlSafeStr};
 
 use crate::error::StoreError;
 
 /// Where statements are run.
 pub(crate) enum Session<'c> {
-    /// A connection to an SQLite file.
-    Sqlite(&'c mut SqliteConnection),
+    /// A connection to an SQLite file. Nothing here ever waits for anything but the disk: see [`crate::sqlite::run_through`].
+    Sqlite(&'c mut Connection),
     /// A connection to a PostgreSQL server.
     Postgres(&'c mut PgConnection),
 }
@@ -30,7 +31,7 @@ pub(crate) enum Value<'v> {
 
 /// One row of an answer; columns are counted from 0.
 pub(crate) enum Row {
-    Sqlite(SqliteRow),
+    Sqlite(Vec<Stored>),
     Postgres(PgRow),
 }
 
@@ -44,21 +45,65 @@ fn storable(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }
 
-macro_rules! bound {
-    ($sql:expr, $values:expr) => {{
-        let mut query = sqlx::query($sql);
-        for value in $values {
-            query = match *value {
-                Value::Int(value) => query.bind(value),
-                Value::MaybeInt(value) => query.bind(value),
-                Value::Text(value) => query.bind(storable(value)),
-                Value::MaybeText(value) => query.bind(value.map(storable)),
-                Value::Blob(value) => query.bind(value),
-                Value::MaybeBlob(value) => query.bind(value),
-            };
-        }
-        query
-    }};
+/// A statement of PostgreSQL with its values.
+fn with_values<'q>(
+    sql: impl SqlSafeStr,
+    values: &'q [Value<'_>],
+) -> sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments> {
+    values.iter().fold(sqlx::query(sql), |query, value| match *value {
+        Value::Int(value) => query.bind(value),
+        Value::MaybeInt(value) => query.bind(value),
+        Value::Text(value) => query.bind(storable(value)),
+        Value::MaybeText(value) => query.bind(value.map(storable)),
+        Value::Blob(value) => query.bind(value),
+        Value::MaybeBlob(value) => query.bind(value),
+    })
+}
+
+/// Gives a statement of SQLite its values: `$3` is the third of them, wherever it stands.
+fn bind(statement: &mut Statement<'_>, values: &[Value<'_>]) -> rusqlite::Result<()> {
+    for index in 1..=statement.parameter_count() {
+        let named = statement.parameter_name(index).and_then(|name| name.get(1..)?.parse::<usize>().ok());
+        let value = values
+            .get(named.unwrap_or(index) - 1)
+            .ok_or(rusqlite::Error::InvalidParameterCount(index, values.len()))?;
+        statement.raw_bind_parameter(index, value)?;
+    }
+    Ok(())
+}
+
+impl rusqlite::ToSql for Value<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        let text = |text: &str| ToSqlOutput::Owned(Stored::Text(storable(text)));
+        let null = ToSqlOutput::Owned(Stored::Null);
+        Ok(match *self {
+            Value::Int(value) | Value::MaybeInt(Some(value)) => ToSqlOutput::Owned(Stored::Integer(value)),
+            Value::Text(value) | Value::MaybeText(Some(value)) => text(value),
+            Value::Blob(value) | Value::MaybeBlob(Some(value)) => ToSqlOutput::Borrowed(ValueRef::Blob(value)),
+            Value::MaybeInt(None) | Value::MaybeText(None) | Value::MaybeBlob(None) => null,
+        })
+    }
+}
+
+/// Runs a statement of SQLite; answers how many rows it changed.
+fn execute(connection: &Connection, sql: &str, values: &[Value<'_>]) -> rusqlite::Result<u64> {
+    let mut statement = connection.prepare_cached(sql)?;
+    bind(&mut statement, values)?;
+    statement.raw_execute().map(|changed| changed as u64)
+}
+
+/// Runs a query of SQLite; answers all its rows.
+fn rows(connection: &Connection, sql: &str, values: &[Value<'_>]) -> rusqlite::Result<Vec<Row>> {
+    let mut statement = connection.prepare_cached(sql)?;
+    bind(&mut statement, values)?;
+    let columns = statement.column_count();
+    let mut found = Vec::new();
+    let mut rows = statement.raw_query();
+    while let Some(row) = rows.next()? {
+        let values: rusqlite::Result<Vec<Stored>> = (0..columns).map(|index| row.get(index)).collect();
+        found.push(Row::Sqlite(values?));
+    }
+    Ok(found)
 }
 
 impl Session<'_> {
@@ -69,14 +114,14 @@ impl Session<'_> {
         values: &[Value<'_>],
     ) -> Result<u64, StoreError> {
         match self {
-            Self::Sqlite(connection) => {
-                bound!(sql, values).execute(&mut **connection).await.map(|done| done.rows_affected())
-            }
-            Self::Postgres(connection) => {
-                bound!(sql, values).execute(&mut **connection).await.map(|done| done.rows_affected())
-            }
+            Self::Sqlite(connection) => execute(connection, sql.into_sql_str().as_str(), values)
+                .map_err(|error| StoreError::from_sqlite("writing", error)),
+            Self::Postgres(connection) => with_values(sql, values)
+                .execute(&mut **connection)
+                .await
+                .map(|done| done.rows_affected())
+                .map_err(|error| StoreError::from_driver("writing", error)),
         }
-        .map_err(|error| StoreError::from_driver("writing", error))
     }
 
     /// Runs a query; answers all its rows.
@@ -86,16 +131,14 @@ impl Session<'_> {
         values: &[Value<'_>],
     ) -> Result<Vec<Row>, StoreError> {
         match self {
-            Self::Sqlite(connection) => bound!(sql, values)
+            Self::Sqlite(connection) => rows(connection, sql.into_sql_str().as_str(), values)
+                .map_err(|error| StoreError::from_sqlite("reading", error)),
+            Self::Postgres(connection) => with_values(sql, values)
                 .fetch_all(&mut **connection)
                 .await
-                .map(|rows| rows.into_iter().map(Row::Sqlite).collect()),
-            Self::Postgres(connection) => bound!(sql, values)
-                .fetch_all(&mut **connection)
-                .await
-                .map(|rows| rows.into_iter().map(Row::Postgres).collect()),
+                .map(|rows| rows.into_iter().map(Row::Postgres).collect())
+                .map_err(|error| StoreError::from_driver("reading", error)),
         }
-        .map_err(|error| StoreError::from_driver("reading", error))
     }
 
     /// Runs a query that has at most one row.
@@ -110,10 +153,15 @@ impl Session<'_> {
     /// Runs statements without placeholders and without preparing them: transactions, pragmas, migrations.
     pub(crate) async fn raw(&mut self, sql: &'static str) -> Result<(), StoreError> {
         match self {
-            Self::Sqlite(connection) => connection.execute(sqlx::raw_sql(sql)).await.map(|_| ()),
-            Self::Postgres(connection) => connection.execute(sqlx::raw_sql(sql)).await.map(|_| ()),
+            Self::Sqlite(connection) => {
+                connection.execute_batch(sql).map_err(|error| StoreError::from_sqlite("writing", error))
+            }
+            Self::Postgres(connection) => connection
+                .execute(sqlx::raw_sql(sql))
+                .await
+                .map(|_| ())
+                .map_err(|error| StoreError::from_driver("writing", error)),
         }
-        .map_err(|error| StoreError::from_driver("writing", error))
     }
 
     /// Keeps other nodes from changing what is known about this certificate until the end of the transaction, whether
@@ -144,48 +192,55 @@ impl Session<'_> {
     }
 }
 
-macro_rules! column {
-    ($row:expr, $kind:ty, $index:expr) => {
-        match $row {
-            Row::Sqlite(row) => row.try_get::<$kind, _>($index),
-            Row::Postgres(row) => row.try_get::<$kind, _>($index),
-        }
-        .map_err(|error| StoreError::from_driver("reading", error))
-    };
-}
-
 impl Row {
     pub(crate) fn int(&self, index: usize) -> Result<i64, StoreError> {
-        column!(self, i64, index)
+        self.maybe_int(index)?.ok_or(ABSENT)
     }
 
     pub(crate) fn maybe_int(&self, index: usize) -> Result<Option<i64>, StoreError> {
-        column!(self, Option<i64>, index)
+        match self {
+            Self::Sqlite(columns) => match columns.get(index) {
+                Some(Stored::Integer(value)) => Ok(Some(*value)),
+                column => absent(column),
+            },
+            Self::Postgres(row) => postgres(row, index),
+        }
     }
 
     pub(crate) fn text(&self, index: usize) -> Result<String, StoreError> {
-        column!(self, String, index)
+        self.maybe_text(index)?.ok_or(ABSENT)
     }
 
     pub(crate) fn maybe_text(&self, index: usize) -> Result<Option<String>, StoreError> {
-        column!(self, Option<String>, index)
+        match self {
+            Self::Sqlite(columns) => match columns.get(index) {
+                Some(Stored::Text(value)) => Ok(Some(value.clone())),
+                column => absent(column),
+            },
+            Self::Postgres(row) => postgres(row, index),
+        }
     }
 
     pub(crate) fn blob(&self, index: usize) -> Result<Vec<u8>, StoreError> {
-        column!(self, Vec<u8>, index)
+        self.maybe_blob(index)?.ok_or(ABSENT)
     }
 
     pub(crate) fn maybe_blob(&self, index: usize) -> Result<Option<Vec<u8>>, StoreError> {
-        column!(self, Option<Vec<u8>>, index)
+        match self {
+            Self::Sqlite(columns) => match columns.get(index) {
+                Some(Stored::Blob(value)) => Ok(Some(value.clone())),
+                column => absent(column),
+            },
+            Self::Postgres(row) => postgres(row, index),
+        }
     }
 
     /// The result of a condition: a truth value on PostgreSQL, a number on SQLite.
     pub(crate) fn flag(&self, index: usize) -> Result<bool, StoreError> {
         match self {
-            Self::Sqlite(row) => row.try_get::<i64, _>(index).map(|value| value != 0),
-            Self::Postgres(row) => row.try_get::<bool, _>(index),
+            Self::Sqlite(_) => self.int(index).map(|value| value != 0),
+            Self::Postgres(row) => postgres::<bool>(row, index)?.ok_or(ABSENT),
         }
-        .map_err(|error| StoreError::from_driver("reading", error))
     }
 
     pub(crate) fn time(&self, index: usize) -> Result<Timestamp, StoreError> {
@@ -209,6 +264,24 @@ impl Row {
             self.blob(index)?.try_into().map_err(|_| StoreError::Value { what: "the digest of a key" })?;
         Ok(KeyDigest(bytes))
     }
+}
+
+/// A value is missing where the schema wants one.
+const ABSENT: StoreError = StoreError::Value { what: "a column without a value" };
+
+/// Nothing, where nothing is stored; any other kind of value is not ours.
+fn absent<T>(column: Option<&Stored>) -> Result<Option<T>, StoreError> {
+    match column {
+        Some(Stored::Null) => Ok(None),
+        _ => Err(StoreError::Value { what: "a column of another type" }),
+    }
+}
+
+fn postgres<'r, T>(row: &'r PgRow, index: usize) -> Result<Option<T>, StoreError>
+where
+    T: sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres>,
+{
+    row.try_get(index).map_err(|error| StoreError::from_driver("reading", error))
 }
 
 fn timestamp(micros: i64) -> Result<Timestamp, StoreError> {

@@ -1,15 +1,19 @@
 //! SQLite: one writer that commits the requests that have arrived together, readers beside it, checkpoints off both paths.
+//!
+//! Its calls block, so each runs on a thread that may wait: the writer's own, or one that the runtime keeps for such work.
+
+mod readers;
+mod writer;
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use sqlx::pool::PoolOptions;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection, Sqlite, SqlitePool};
+use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 
@@ -19,94 +23,58 @@ use crate::reserve;
 use crate::schema;
 use crate::session::Session;
 use crate::store::OpenMode;
+use readers::Readers;
+use writer::{Message, Waiting};
 
 /// How many requests may wait for the writer; more are told to come again.
 const QUEUE: usize = 4096;
-/// How many requests share one commit at most.
-const BATCH: usize = 256;
 /// How long another process (an offline command beside the running CA) may hold the file.
 const PATIENCE: Duration = Duration::from_secs(10);
-const READERS: u32 = 4;
 const CHECKPOINT_PAUSE: Duration = Duration::from_secs(1);
 /// The log is cut back at this size even if writers must wait for it.
 const LOG_LIMIT: u64 = 64 * 1024 * 1024;
+/// More statements than there are, so that each is prepared once for a connection.
+const STATEMENTS: usize = 128;
 
 /// An open SQLite file.
 pub(crate) struct SqliteStore {
     writer: mpsc::Sender<Message>,
-    readers: SqlitePool,
-    options: SqliteConnectOptions,
+    readers: Arc<Readers>,
+    path: PathBuf,
     checkpointer: AbortHandle,
-}
-
-/// One request that waits for the writer.
-trait Job: Send {
-    fn run<'a>(&'a mut self, session: Session<'a>)
-    -> Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send + 'a>>;
-    fn answer(self: Box<Self>, committed: Result<(), StoreError>);
-}
-
-enum Message {
-    Run(Box<dyn Job>),
-    Stop(oneshot::Sender<()>),
-}
-
-struct Waiting<O: Operation> {
-    operation: O,
-    answer: Option<O::Answer>,
-    reply: oneshot::Sender<Result<O::Answer, StoreError>>,
-}
-
-impl<O: Operation> Job for Waiting<O> {
-    fn run<'a>(
-        &'a mut self,
-        mut session: Session<'a>,
-    ) -> Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send + 'a>> {
-        Box::pin(async move {
-            self.answer = Some(self.operation.run(&mut session).await?);
-            Ok(())
-        })
-    }
-
-    fn answer(self: Box<Self>, committed: Result<(), StoreError>) {
-        let Self { answer, reply, .. } = *self;
-        // Whoever asked may have gone; what was committed stays committed.
-        let _gone = reply.send(committed.and_then(|()| answer.ok_or(StoreError::Closed)));
-    }
 }
 
 impl SqliteStore {
     /// Opens a file; answers also the schema version that was found.
     pub(crate) async fn open(path: &Path, mode: OpenMode) -> Result<(Self, i64), StoreError> {
-        prepare_file(path, mode)?;
-        let options = options(path);
-        let mut connection = connect(&options).await?;
-        let mut session = Session::Sqlite(&mut connection);
-        let found = match mode {
-            OpenMode::Create | OpenMode::Migrate => schema::migrate(&mut session).await?,
-            OpenMode::Current => schema::require_current(&mut session).await?,
-        };
-        if mode == OpenMode::Create {
-            reserve::keep(path);
-        }
-        let readers = PoolOptions::<Sqlite>::new()
-            .max_connections(READERS)
-            .min_connections(0)
-            .acquire_timeout(PATIENCE)
-            .test_before_acquire(false)
-            .connect_lazy_with(options.clone().pragma("query_only", "ON"));
+        let path = path.to_owned();
+        let (path, connection, found) = aside(move || {
+            prepare_file(&path, mode)?;
+            let mut connection = connect(&path)?;
+            let mut session = Session::Sqlite(&mut connection);
+            let found = match mode {
+                OpenMode::Create | OpenMode::Migrate => run_through(schema::migrate(&mut session))?,
+                OpenMode::Current => run_through(schema::require_current(&mut session))?,
+            };
+            if mode == OpenMode::Create {
+                reserve::keep(&path);
+            }
+            Ok((path, connection, found))
+        })
+        .await?;
         let (writer, requests) = mpsc::channel(QUEUE);
         let commits = Arc::new(AtomicU64::new(0));
-        let checkpointer = tokio::spawn(checkpoint_now_and_then(options.clone(), Arc::clone(&commits))).abort_handle();
-        tokio::spawn(write_batches(connection, options.clone(), requests, commits));
-        Ok((Self { writer, readers, options, checkpointer }, found))
+        let checkpointer = tokio::spawn(checkpoint_now_and_then(path.clone(), Arc::clone(&commits))).abort_handle();
+        writer::start(connection, path.clone(), requests, commits)?;
+        let readers = Arc::new(Readers::new(path.clone()));
+        Ok((Self { writer, readers, path, checkpointer }, found))
     }
 
     /// Runs an operation in the writer's next transaction; answers when that is committed.
     pub(crate) async fn write<O: Operation>(&self, operation: O) -> Result<O::Answer, StoreError> {
         let doing = operation.doing();
         let (reply, answer) = oneshot::channel();
-        let job = Box::new(Waiting { operation, answer: None, reply });
+        let job = Box::new(Waiting::new(operation, reply));
         self.writer.try_send(Message::Run(job)).map_err(|refused| match refused {
             mpsc::error::TrySendError::Full(_) => StoreError::Busy { doing, source: None },
             mpsc::error::TrySendError::Closed(_) => StoreError::Closed,
@@ -116,19 +84,17 @@ impl SqliteStore {
 
     /// Runs an operation that only reads, on what is committed at its first statement.
     pub(crate) async fn read<O: Operation>(&self, operation: O) -> Result<O::Answer, StoreError> {
-        let mut connection =
-            self.readers.acquire().await.map_err(|error| StoreError::from_driver(operation.doing(), error))?;
-        operation.run(&mut Session::Sqlite(&mut connection)).await
+        Readers::read(&self.readers, operation).await
     }
 
-    /// A connection of its own, for what takes long.
-    pub(crate) async fn connect(&self) -> Result<SqliteConnection, StoreError> {
-        connect(&self.options).await
+    /// A connection of its own, for what takes long. To be used where waiting is allowed: see [`aside`].
+    pub(crate) fn connect(&self) -> Result<Connection, StoreError> {
+        connect(&self.path)
     }
 
     /// Gives the room that was kept aside to the database; whether there was any.
     pub(crate) fn give_up_reserve(&self) -> bool {
-        reserve::give_up(self.options.get_filename())
+        reserve::give_up(&self.path)
     }
 
     /// Lets what has arrived be committed, then lets go of the file.
@@ -149,24 +115,47 @@ impl Drop for SqliteStore {
     }
 }
 
-fn options(path: &Path) -> SqliteConnectOptions {
-    SqliteConnectOptions::new()
-        .filename(path)
-        .create_if_missing(false)
-        .journal_mode(SqliteJournalMode::Wal)
-        // Each commit is fsynced: what was answered survives a power cut. NORMAL would lose the last commits.
-        .synchronous(SqliteSynchronous::Full)
-        .busy_timeout(PATIENCE)
-        // A checkpoint inside a commit makes whoever waits for that commit wait for it too.
-        .pragma("wal_autocheckpoint", "0")
-        .pragma("journal_size_limit", LOG_LIMIT.to_string())
-        .pragma("cache_size", "-16000")
-        .pragma("temp_store", "MEMORY")
-        .disable_statement_logging()
+/// Runs what waits for the disk on a thread that may wait.
+pub(crate) async fn aside<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    // Only a panic or the end of the runtime lets it fail.
+    tokio::task::spawn_blocking(work).await.map_err(|_| StoreError::Closed)?
 }
 
-async fn connect(options: &SqliteConnectOptions) -> Result<SqliteConnection, StoreError> {
-    options.connect().await.map_err(|error| StoreError::from_driver("opening the database", error))
+/// As [`aside`], for work that also waits for PostgreSQL.
+pub(crate) async fn driven_aside<T: Send + 'static>(
+    work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+) -> Result<T, StoreError> {
+    let runtime = tokio::runtime::Handle::current();
+    aside(move || runtime.block_on(work)).await
+}
+
+/// Runs work on an SQLite session to its end, here and now: what is written once for both databases is written to be awaited,
+/// but nothing of SQLite ever has to be.
+pub(crate) fn run_through<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    match pin!(work).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(outcome) => outcome,
+        Poll::Pending => Err(StoreError::Closed),
+    }
+}
+
+/// Opens a file that is there.
+fn connect(path: &Path) -> Result<Connection, StoreError> {
+    let failed = |error| StoreError::from_sqlite("opening the database", error);
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+    connection.busy_timeout(PATIENCE).map_err(failed)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    connection
+        .execute_batch(&format!(
+            // FULL: each commit is fsynced, so that what was answered survives a power cut; NORMAL would lose the last commits.
+            // No automatic checkpoint: whoever waits for a commit would wait for it too.
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0; \
+             PRAGMA journal_size_limit = {LOG_LIMIT}; PRAGMA cache_size = -16000; PRAGMA temp_store = MEMORY"
+        ))
+        .map_err(failed)?;
+    Ok(connection)
 }
 
 /// Makes the file where that is wanted, readable for its owner only; SQLite gives its log the same mode.
@@ -201,145 +190,9 @@ pub(crate) fn sync_folder_of(path: &Path) -> std::io::Result<()> {
     std::fs::File::open(folder)?.sync_all()
 }
 
-/// The writer: takes whatever requests have arrived, and commits them together.
-async fn write_batches(
-    first: SqliteConnection,
-    options: SqliteConnectOptions,
-    mut requests: mpsc::Receiver<Message>,
-    commits: Arc<AtomicU64>,
-) {
-    let mut connection = Some(first);
-    let mut messages = Vec::new();
-    while requests.recv_many(&mut messages, BATCH).await > 0 {
-        let mut jobs: Vec<Box<dyn Job>> = Vec::with_capacity(messages.len());
-        let mut stop = None;
-        for message in messages.drain(..) {
-            match message {
-                Message::Run(job) => jobs.push(job),
-                Message::Stop(stopped) => stop = Some(stopped),
-            }
-        }
-        connection = with_connection(connection, &options, jobs).await;
-        commits.fetch_add(1, Ordering::Relaxed);
-        if let Some(stopped) = stop {
-            requests.close();
-            if let Some(connection) = connection.take() {
-                let_go(connection).await;
-            }
-            let _gone = stopped.send(());
-            return;
-        }
-    }
-    if let Some(connection) = connection {
-        let_go(connection).await;
-    }
-}
-
-/// Runs one batch; answers the connection if it is still good. Without one, a new one is opened first.
-async fn with_connection(
-    connection: Option<SqliteConnection>,
-    options: &SqliteConnectOptions,
-    jobs: Vec<Box<dyn Job>>,
-) -> Option<SqliteConnection> {
-    if jobs.is_empty() {
-        return connection;
-    }
-    let connection = match connection {
-        Some(connection) => connection,
-        None => match connect(options).await {
-            Ok(connection) => connection,
-            Err(error) => {
-                answer_all(jobs, &error);
-                return None;
-            }
-        },
-    };
-    // A task of its own: a panic in one request then costs this batch, not the writer.
-    match tokio::spawn(run_batch(connection, jobs)).await {
-        Ok(connection) => connection,
-        Err(failure) => {
-            tracing::error!(%failure, "a batch of database writes was given up; nothing of it was committed");
-            None
-        }
-    }
-}
-
-async fn run_batch(mut connection: SqliteConnection, jobs: Vec<Box<dyn Job>>) -> Option<SqliteConnection> {
-    if let Err(error) = Session::Sqlite(&mut connection).raw("BEGIN IMMEDIATE").await {
-        answer_all(jobs, &error);
-        // Busy is no fault of the connection; after anything else a new one is safer.
-        return matches!(error, StoreError::Busy { .. }).then_some(connection);
-    }
-    let mut done: Vec<Box<dyn Job>> = Vec::with_capacity(jobs.len());
-    let mut jobs = jobs.into_iter();
-    while let Some(mut job) = jobs.next() {
-        match run_one(&mut connection, job.as_mut()).await {
-            Ok(Ok(())) => done.push(job),
-            Ok(Err(refused)) => job.answer(Err(refused)),
-            // SQLite gives the whole transaction up by itself when the disk is full or fails.
-            Err(lost) => {
-                done.push(job);
-                done.extend(jobs);
-                answer_all(done, &lost);
-                return roll_back(connection).await;
-            }
-        }
-    }
-    match Session::Sqlite(&mut connection).raw("COMMIT").await {
-        Ok(()) => {
-            for job in done {
-                job.answer(Ok(()));
-            }
-            Some(connection)
-        }
-        Err(error) => {
-            // First undone, then told: whoever hears of it may ask again at once.
-            let connection = roll_back(connection).await;
-            answer_all(done, &error);
-            connection
-        }
-    }
-}
-
-/// Runs one request so that its failure leaves its neighbours alone. The outer error says that the transaction is lost.
-async fn run_one(connection: &mut SqliteConnection, job: &mut dyn Job) -> Result<Result<(), StoreError>, StoreError> {
-    Session::Sqlite(connection).raw("SAVEPOINT request").await?;
-    match job.run(Session::Sqlite(connection)).await {
-        Ok(()) => {
-            Session::Sqlite(connection).raw("RELEASE request").await?;
-            Ok(Ok(()))
-        }
-        Err(error) => match Session::Sqlite(connection).raw("ROLLBACK TO request; RELEASE request").await {
-            Ok(()) => Ok(Err(error)),
-            Err(_) => Err(error),
-        },
-    }
-}
-
-async fn roll_back(mut connection: SqliteConnection) -> Option<SqliteConnection> {
-    // Where SQLite has rolled back by itself this fails, and a new connection is the sure way.
-    Session::Sqlite(&mut connection).raw("ROLLBACK").await.is_ok().then_some(connection)
-}
-
-fn answer_all(jobs: Vec<Box<dyn Job>>, error: &StoreError) {
-    for job in jobs {
-        job.answer(Err(error.clone()));
-    }
-}
-
-async fn let_go(mut connection: SqliteConnection) {
-    if let Err(error) = Session::Sqlite(&mut connection).raw("PRAGMA wal_checkpoint(TRUNCATE)").await {
-        tracing::debug!(%error, "the last checkpoint was left to the next start");
-    }
-    if let Err(error) = connection.close().await {
-        tracing::warn!(%error, "the database file was not closed cleanly; nothing is lost");
-    }
-}
-
 /// Moves committed pages from the log to the file, beside the writer, whenever something was committed.
-async fn checkpoint_now_and_then(options: SqliteConnectOptions, commits: Arc<AtomicU64>) {
-    let log = log_of(options.get_filename());
-    let mut connection: Option<SqliteConnection> = None;
+async fn checkpoint_now_and_then(path: PathBuf, commits: Arc<AtomicU64>) {
+    let mut connection: Option<Connection> = None;
     let mut checkpointed = 0;
     loop {
         tokio::time::sleep(CHECKPOINT_PAUSE).await;
@@ -347,24 +200,30 @@ async fn checkpoint_now_and_then(options: SqliteConnectOptions, commits: Arc<Ato
         if committed == checkpointed {
             continue;
         }
-        let too_long = tokio::fs::metadata(&log).await.is_ok_and(|log| log.len() > LOG_LIMIT);
-        // A passive one never makes anybody wait; under unbroken load it may never come to the log's end, hence the other.
-        let statement = if too_long { "PRAGMA wal_checkpoint(TRUNCATE)" } else { "PRAGMA wal_checkpoint(PASSIVE)" };
-        if connection.is_none() {
-            connection = connect(&options).await.ok();
-        }
-        let Some(open) = connection.as_mut() else { continue };
-        match Session::Sqlite(open).raw(statement).await {
-            Ok(()) => {
+        let (path, open) = (path.clone(), connection.take());
+        match aside(move || checkpoint(&path, open)).await {
+            Ok(open) => {
+                connection = Some(open);
                 checkpointed = committed;
-                reserve::keep(options.get_filename());
             }
             Err(error) => {
-                tracing::warn!(%error, "a checkpoint failed; the log of the database grows until one succeeds");
-                connection = None;
+                tracing::warn!(%error, "a checkpoint failed; the log of the database grows until one succeeds")
             }
         }
     }
+}
+
+fn checkpoint(path: &Path, open: Option<Connection>) -> Result<Connection, StoreError> {
+    let connection = match open {
+        Some(open) => open,
+        None => connect(path)?,
+    };
+    let too_long = std::fs::metadata(log_of(path)).is_ok_and(|log| log.len() > LOG_LIMIT);
+    // A passive one never makes anybody wait; under unbroken load it may never come to the log's end, hence the other.
+    let statement = if too_long { "PRAGMA wal_checkpoint(TRUNCATE)" } else { "PRAGMA wal_checkpoint(PASSIVE)" };
+    connection.execute_batch(statement).map_err(|error| StoreError::from_sqlite("writing", error))?;
+    reserve::keep(path);
+    Ok(connection)
 }
 
 fn log_of(path: &Path) -> PathBuf {

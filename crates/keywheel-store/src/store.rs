@@ -20,7 +20,7 @@ use crate::postgres::PostgresStore;
 use crate::rekey::{RekeyOutcome, RekeyRequest, RenewalOutcome, RenewalRequest};
 use crate::revocation::{self, Revocation, RevokeOutcome, Supersession};
 use crate::session::Session;
-use crate::sqlite::SqliteStore;
+use crate::sqlite::{SqliteStore, driven_aside};
 use crate::token::{self, TokenOutcome, TokenUse};
 use crate::{backup, check, crl, schema};
 
@@ -286,19 +286,22 @@ impl Store {
 
     /// Looks for damage and contradictions. Takes long on a large database; others may use it meanwhile.
     pub async fn check(&self) -> Result<CheckReport, StoreError> {
-        check::check(&self.database).await
+        let database = Arc::clone(&self.database);
+        driven_aside(async move { check::check(&database).await }).await
     }
 
     /// Writes everything but leases into a new file: one consistent moment, readable for its owner only.
     ///
     /// Whatever the database is, the backup is an SQLite database with the same schema, and restores into either.
     pub async fn backup(&self, path: &Path) -> Result<(), StoreError> {
-        backup::backup(&self.database, path).await
+        let (database, path) = (Arc::clone(&self.database), path.to_owned());
+        driven_aside(async move { backup::backup(&database, &path).await }).await
     }
 
     /// Reads a backup into this database, which must be empty; all or nothing.
     pub async fn restore(&self, path: &Path) -> Result<(), StoreError> {
-        backup::restore(self, &self.database, path).await
+        let (store, path) = (self.clone(), path.to_owned());
+        driven_aside(async move { backup::restore(&store, &store.database, &path).await }).await
     }
 
     pub(crate) async fn write<O: Operation>(&self, operation: O) -> Result<O::Answer, StoreError> {

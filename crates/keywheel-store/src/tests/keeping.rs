@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 
 use keywheel_core::revocation::ReasonCode;
-use sqlx::{Connection, Executor, PgConnection, SqliteConnection};
+use sqlx::{Connection, Executor, PgConnection};
 
 use super::*;
 use crate::{CertificateBody, DatabaseKind, Revocation, StoreError};
@@ -21,9 +21,7 @@ on_each_database! {
 /// Runs SQL behind the store's back.
 async fn meddle(world: &World, sql: &'static str) {
     if let Some(path) = world.url.strip_prefix("sqlite:") {
-        let mut connection = SqliteConnection::connect(path).await.unwrap();
-        connection.execute(sqlx::raw_sql(sql)).await.unwrap();
-        connection.close().await.unwrap();
+        rusqlite::Connection::open(path).unwrap().execute_batch(sql).unwrap();
     } else {
         let mut connection = PgConnection::connect(&world.url).await.unwrap();
         connection.execute(sqlx::raw_sql(sql)).await.unwrap();

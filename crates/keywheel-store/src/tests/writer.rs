@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
-use sqlx::{Connection, Executor, Row, SqliteConnection};
+use rusqlite::Connection;
 
 use super::*;
 use crate::operation::Operation;
@@ -82,8 +82,8 @@ async fn a_failing_request_does_not_spoil_its_neighbours() {
     let world = World::sqlite();
     let store = world.open().await;
     // Held by another process, the file makes all of these wait for one common transaction.
-    let mut other = SqliteConnection::connect(&path(&world)).await.unwrap();
-    other.execute("BEGIN IMMEDIATE").await.unwrap();
+    let other = Connection::open(path(&world)).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let mut good = Vec::new();
     let mut bad = Vec::new();
     for number in 0..50 {
@@ -92,14 +92,14 @@ async fn a_failing_request_does_not_spoil_its_neighbours() {
         bad.push(tokio::spawn(async move { two.write(Spoiled).await }));
     }
     tokio::time::sleep(Duration::from_millis(100)).await;
-    other.execute("COMMIT").await.unwrap();
+    other.execute_batch("COMMIT").unwrap();
     for outcome in good {
         assert_eq!(outcome.await.unwrap().unwrap(), TokenOutcome::Consumed);
     }
     for outcome in bad {
         assert!(matches!(outcome.await.unwrap(), Err(StoreError::Broken { .. })));
     }
-    let tokens: i64 = other.fetch_one("SELECT COUNT(*) FROM used_tokens").await.unwrap().get(0);
+    let tokens: i64 = other.query_row("SELECT COUNT(*) FROM used_tokens", [], |row| row.get(0)).unwrap();
     assert_eq!(tokens, 50);
 }
 
@@ -107,11 +107,10 @@ async fn a_failing_request_does_not_spoil_its_neighbours() {
 async fn requests_that_arrive_together_share_commits() {
     let world = World::sqlite();
     let store = world.open().await;
-    let mut other = SqliteConnection::connect(&path(&world)).await.unwrap();
-    let version =
-        async |other: &mut SqliteConnection| -> i64 { other.fetch_one("PRAGMA data_version").await.unwrap().get(0) };
-    let before = version(&mut other).await;
-    other.execute("BEGIN IMMEDIATE").await.unwrap();
+    let other = Connection::open(path(&world)).unwrap();
+    let version = || -> i64 { other.query_row("PRAGMA data_version", [], |row| row.get(0)).unwrap() };
+    let before = version();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let waiting: Vec<_> = (0..200)
         .map(|number| {
             let store = store.clone();
@@ -119,11 +118,11 @@ async fn requests_that_arrive_together_share_commits() {
         })
         .collect();
     tokio::time::sleep(Duration::from_millis(200)).await;
-    other.execute("ROLLBACK").await.unwrap();
+    other.execute_batch("ROLLBACK").unwrap();
     for outcome in waiting {
         assert_eq!(outcome.await.unwrap(), TokenOutcome::Consumed);
     }
-    assert_ne!(version(&mut other).await, before);
+    assert_ne!(version(), before);
     // Each commit ends with one frame in the log that carries the size of the database: the fifth to eighth octet.
     let log = std::fs::read(format!("{}-wal", path(&world))).unwrap();
     let commits = log[32..].chunks(24 + 4096).filter(|frame| frame[4..8] != [0; 4]).count();
