@@ -233,6 +233,7 @@ fn utf16(text: &str) -> Zeroizing<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use std::process::{Command, Stdio};
+    use std::slice;
 
     use super::*;
     use crate::private_key::PrivateKey;
@@ -286,7 +287,8 @@ mod tests {
     fn openssl_takes_every_password_and_no_other() {
         let made = Made::new("ed25519");
         for password in PASSWORDS {
-            let der = encode(&made.key, &[made.certificate.clone()], "", password.as_bytes(), &[9; CHANCE]).unwrap();
+            let der =
+                encode(&made.key, slice::from_ref(&made.certificate), "", password.as_bytes(), &[9; CHANCE]).unwrap();
             std::fs::write(made.folder.path().join("a.p12"), &der).unwrap();
             let given = format!("pass:{password}");
             let info = openssl(&made.folder, &["pkcs12", "-in", "a.p12", "-passin", &given, "-noout", "-info"]);
@@ -306,7 +308,7 @@ mod tests {
             |chain: &[Certificate], password| encode(&one.key, chain, "", password, &[0; CHANCE]).unwrap_err();
         assert_eq!(refused(&[other.certificate], b""), Pkcs12Error::KeyMismatch);
         assert_eq!(refused(&[], b""), Pkcs12Error::NoCertificate);
-        assert_eq!(refused(&[one.certificate.clone()], b"\xff"), Pkcs12Error::PasswordNotText);
+        assert_eq!(refused(slice::from_ref(&one.certificate), b"\xff"), Pkcs12Error::PasswordNotText);
         assert_eq!(refused(&vec![one.certificate.clone(); MAX_CERTIFICATES + 1], b""), Pkcs12Error::TooMany);
         assert_eq!(encode_trusted(&[], b"", &[0; CHANCE]).unwrap_err(), Pkcs12Error::NoCertificate);
     }

@@ -89,7 +89,7 @@ pub(crate) fn pbes2(
     plain: &[u8],
     encryption: &Encryption<'_>,
     iterations: u32,
-) -> Result<(Zeroizing<Vec<u8>>, Zeroizing<Vec<u8>>), PrivateKeyError> {
+) -> Result<(Vec<u8>, Vec<u8>), PrivateKeyError> {
     let Some(rounds) = std::num::NonZeroU32::new(iterations) else { return Err(PrivateKeyError::Encrypt) };
     let mut key = Zeroizing::new([0_u8; 32]);
     pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, rounds, &encryption.salt, encryption.password, key.as_mut_slice());
@@ -108,5 +108,6 @@ pub(crate) fn pbes2(
     let kdf = element(SEQUENCE, &[&element(OID, &[OID_PBKDF2]), &kdf_parameters]);
     let cipher = element(SEQUENCE, &[&element(OID, &[OID_AES_256_CBC]), &element(OCTET_STRING, &[&encryption.iv])]);
     let scheme = element(SEQUENCE, &[&element(OID, &[OID_PBES2]), &element(SEQUENCE, &[&kdf, &cipher])]);
-    Ok((scheme, data))
+    // What is encrypted is no secret any more.
+    Ok((scheme.to_vec(), std::mem::take(&mut *data)))
 }
