@@ -99,7 +99,7 @@ pub enum NotProven {
     #[error("{endpoint} still showed another certificate after {} s: {certificate}", .after.as_secs())]
     Another {
         /// The service.
-        endpoint: Endpoint,
+        endpoint: Box<Endpoint>,
         /// How long it was asked.
         after: Duration,
         /// What it shows, in words.
@@ -109,7 +109,7 @@ pub enum NotProven {
     #[error("{endpoint} showed no certificate, and was asked for {} s", .after.as_secs())]
     Unanswered {
         /// The service.
-        endpoint: Endpoint,
+        endpoint: Box<Endpoint>,
         /// How long it was asked.
         after: Duration,
         /// What happened the last time.
@@ -123,7 +123,7 @@ pub enum NotProven {
     )]
     TooSeldom {
         /// The service.
-        endpoint: Endpoint,
+        endpoint: Box<Endpoint>,
         /// How often in a row at the end.
         times: u32,
         /// How often it should.
@@ -165,7 +165,7 @@ pub async fn proves(endpoint: &Endpoint, leaf_der: &[u8], settings: &Proof) -> R
             return Ok(());
         }
         if begin.elapsed().saturating_add(settings.pause) >= settings.time_limit {
-            let (endpoint, after) = (endpoint.clone(), settings.time_limit);
+            let (endpoint, after) = (Box::new(endpoint.clone()), settings.time_limit);
             return Err(match otherwise {
                 Some(Ok(served)) => NotProven::Another { endpoint, after, certificate: describe(served.leaf()) },
                 Some(Err(source)) => NotProven::Unanswered { endpoint, after, source },
