@@ -9,6 +9,7 @@ use keywheel_reach::hook::{Hook, HookFailed, HookOptions, Variable};
 use keywheel_reach::probe::{self, Endpoint, NotProven, Proof};
 use keywheel_reach::tls::Identity;
 use keywheel_signer::random;
+use keywheel_wire::pkcs11::uri::is_pkcs11;
 use keywheel_wire::pkcs12;
 use keywheel_wire::x509::certificate::Certificate;
 use zeroize::Zeroizing;
@@ -120,8 +121,18 @@ impl Afterwards {
             let written = write_pkcs12(wanted, new.pair, new.password);
             written.map_err(|source| NotTaken::Pkcs12 { file: wanted.file.clone(), source })?;
         }
-        hook.run(&variables).await?;
-        let Some(leaf) = leaf_of(new.pair).filter(|_| !self.verify.is_empty()) else { return Ok(()) };
+        self.tell(hook, leaf_of(new.pair).as_ref(), &variables).await
+    }
+
+    /// Runs the hook and waits until every service shows this certificate.
+    pub(super) async fn tell(
+        &self,
+        hook: &Hook,
+        leaf: Option<&Certificate>,
+        variables: &[Variable],
+    ) -> Result<(), NotTaken> {
+        hook.run(variables).await?;
+        let Some(leaf) = leaf else { return Ok(()) };
         for endpoint in &self.verify {
             probe::proves(endpoint, leaf.der(), &self.proof).await?;
         }
@@ -154,7 +165,7 @@ impl Afterwards {
 }
 
 /// Shakes hands with the authority, so that it sees the new pair in use.
-async fn show_to_authority(access: &CaAccess, identity: &Identity) -> Result<(), ClientError> {
+pub(super) async fn show_to_authority(access: &CaAccess, identity: &Identity) -> Result<(), ClientError> {
     access.client(Some(identity))?.health().await.map_err(ask::failed).map(|_| ())
 }
 
@@ -171,8 +182,12 @@ fn leaf_of(pair: &Pair) -> Option<Certificate> {
 }
 
 /// What the command of a hook is told.
-fn environment(report: &RekeyReport) -> Vec<Variable> {
-    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).into_os_string();
+pub(super) fn environment(report: &RekeyReport) -> Vec<Variable> {
+    let absolute = |path: &Path| match path.to_str() {
+        // A key in a token is where it is.
+        Some(uri) if is_pkcs11(uri) => uri.into(),
+        _ => std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).into_os_string(),
+    };
     vec![
         ("KEYWHEEL_CERTIFICATE", absolute(&report.certificate)),
         ("KEYWHEEL_KEY", absolute(&report.key)),

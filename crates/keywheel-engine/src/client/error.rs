@@ -59,6 +59,24 @@ pub enum ClientError {
         /// The key.
         file: PathBuf,
     },
+    /// A token wants its PIN and none was given.
+    #[error(
+        "the token '{token}' wants its PIN, nothing was changed: add pin-source= with the path of a file that holds it to --kms \
+         or to the URI of the key"
+    )]
+    PinRequired {
+        /// The label of the token.
+        token: String,
+    },
+    /// A key in a token cannot be used.
+    #[error("the key {key} cannot be used, nothing was changed")]
+    Token {
+        /// Its URI, without the PIN.
+        key: String,
+        /// Why.
+        #[source]
+        source: Cause,
+    },
     /// The certificate is not that of the key.
     #[error("the certificate {} does not belong to the key {}, nothing was changed", .certificate.display(), .key.display())]
     Mismatch {
@@ -215,6 +233,7 @@ impl ClientError {
     pub fn fault(&self) -> Fault {
         match self {
             Self::Usage(_) | Self::HookRefused(_) | Self::Mismatch { .. } | Self::Input { .. } => Fault::Usage,
+            Self::PinRequired { .. } | Self::Token { .. } => Fault::Usage,
             Self::PasswordRequired { .. } | Self::WrongPassword { .. } | Self::Provisioner { .. } => Fault::Usage,
             Self::ProvisionerPasswordRequired { .. } | Self::WrongProvisionerPassword { .. } => Fault::Usage,
             Self::Refused { .. } => Fault::Refused,
