@@ -148,6 +148,11 @@ impl<'a> Client<'a> {
         Run::start(self.command(keywheel()).args(words), self.subject.mode)
     }
 
+    /// Starts another program that ends by itself.
+    pub fn start_as_once(&self, command: &mut Command) -> Run {
+        Run::start(command, Mode::Once)
+    }
+
     /// Runs the client with these words under strace, which writes what it sees into the trace.
     pub fn run_traced(&self, strace: &[String], words: &[String]) -> Ended {
         let mut command = self.command("strace");

@@ -42,6 +42,12 @@ impl Seen {
         Self { certificate: read(&client.certificate()), key: read(&client.key()) }
     }
 
+    /// Writes it back.
+    pub fn restore(&self, client: &Client) {
+        std::fs::write(client.certificate(), &self.certificate).expect("it can be written");
+        std::fs::write(client.key(), &self.key).expect("it can be written");
+    }
+
     /// Whether a service could use it.
     pub fn judge(&self) -> Result<(), Wrong> {
         let not_whole = |error: String| Wrong::NotWhole(error);

@@ -6,6 +6,7 @@
 
 mod client;
 mod judge;
+mod peers;
 mod points;
 mod random;
 mod sweep;
@@ -14,6 +15,7 @@ use std::sync::{Arc, Mutex};
 
 use client::{Client, SUBJECTS, Subject};
 use keywheel_tests::ca::Ca;
+use keywheel_tests::peer;
 use keywheel_tests::place::Place;
 use keywheel_tests::report;
 use libtest_mimic::{Arguments, Trial};
@@ -25,6 +27,9 @@ const RANDOM_KILLS: (usize, usize) = (100, 10_000);
 
 /// Pairs of one subject that are killed side by side.
 const WORKERS: usize = 2;
+
+/// What the report is made of.
+const TABLES: [&str; 4] = ["crash-kills", "crash-errors", "crash-random", "crash-peers"];
 
 /// The rows of each table of the report.
 type Rows = Arc<Mutex<Vec<(&'static str, Value)>>>;
@@ -53,6 +58,17 @@ fn main() {
             sweep::refused(&Client::new(place, subject, folder))
         });
         add("crash-random", "killed at random moments it loses no key", killed_at_random);
+    }
+    if let Some(step) = peer::step() {
+        let (place, rows) = (place.clone(), rows.clone());
+        trials.push(Trial::test(
+            "step, killed and refused at every call on its two files, is judged by the same judge",
+            move || {
+                let row = peers::step(Client::new(&place, SUBJECTS[0], "crash-peers"), &step, seed);
+                rows.lock().expect("no test panics with it").push(("crash-peers", row));
+                Ok(())
+            },
+        ));
     }
     let conclusion = libtest_mimic::run(&arguments, trials);
     // The process ends without dropping anything else.
@@ -83,7 +99,7 @@ fn killed_at_random(place: &Place, subject: Subject, folder: &str, seed: u64) ->
 }
 
 fn record(rows: &[(&'static str, Value)]) {
-    for table in ["crash-kills", "crash-errors", "crash-random"] {
+    for table in TABLES {
         let of_it: Vec<&Value> = rows.iter().filter(|(of, _)| *of == table).map(|(_, row)| row).collect();
         if !of_it.is_empty() {
             report::record(table, &serde_json::json!(of_it));

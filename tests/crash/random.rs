@@ -31,7 +31,7 @@ impl Chance {
     }
 
     /// A moment within a time.
-    fn within(&mut self, whole: Duration) -> Duration {
+    pub fn within(&mut self, whole: Duration) -> Duration {
         whole.mul_f64(self.next() as f64 / u64::MAX as f64)
     }
 }

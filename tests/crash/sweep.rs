@@ -10,7 +10,7 @@ use crate::judge::{self, Seen, Wrong};
 use crate::points::{self, Came, Deed, Point};
 
 /// What the operating system says in turn.
-const ERRORS: &[&str] = &["ENOSPC", "EIO", "EDQUOT", "EACCES", "EROFS"];
+pub const ERRORS: &[&str] = &["ENOSPC", "EIO", "EDQUOT", "EACCES", "EROFS"];
 
 /// OpenSSL is asked about every so many of the pairs.
 const SAMPLE: usize = 20;
