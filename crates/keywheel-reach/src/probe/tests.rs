@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use keywheel_wire::pem;
+use proptest::prelude::*;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::{ServerConfig, SupportedProtocolVersion};
@@ -205,6 +206,53 @@ async fn a_server_that_talks_without_end_or_stops_is_left() {
         assert!(matches!(outcome, Err(StartTlsError::Closed)), "{kind:?}: {outcome:?}");
     }
 }
+
+proptest! {
+    #[test]
+    fn whatever_a_server_says_the_dialogue_ends(said in proptest::collection::vec(any::<u8>(), 0..200), at in 0..13_usize) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let begin = OPENINGS[at % OPENINGS.len()];
+        for kind in KINDS {
+            // What begins as the protocol wants goes deeper.
+            for said in [said.clone(), [begin, &said].concat()] {
+                let _ = runtime.block_on(dialogue(kind, &said));
+            }
+        }
+    }
+
+    #[test]
+    fn whatever_is_read_as_an_endpoint_is_printed_so_that_it_reads_back(text in "[a-z]{0,5}(tls|smtp|imap)://[a-z0-9.:\\[\\]@/-]{0,20}(:[0-9]{1,6})?([?]servername=[a-zA-Z0-9._-]{0,9})?") {
+        if let Ok(endpoint) = Endpoint::parse(&text) {
+            prop_assert_eq!(Endpoint::parse(&endpoint.to_string()), Ok(endpoint));
+        }
+    }
+}
+
+const KINDS: [Kind; 12] = [
+    Kind::Smtp,
+    Kind::Lmtp,
+    Kind::Imap,
+    Kind::Pop3,
+    Kind::Sieve,
+    Kind::Ftp,
+    Kind::Nntp,
+    Kind::Ldap,
+    Kind::Postgres,
+    Kind::Mysql,
+    Kind::XmppClient,
+    Kind::XmppServer,
+];
+
+const OPENINGS: [&[u8]; 8] = [
+    b"220 a\r\n250 STARTTLS\r\n",
+    b"* OK\r\na ",
+    b"+OK\r\n",
+    b"\"STARTTLS\"\r\nOK\r\n",
+    b"\x30\x20\x02\x01\x01\x78",
+    b"\x30\x0c\x02\x01\x01\x78\x07\x0a",
+    b"\x20\x00\x00\x00\x0a8.0\x00",
+    b"<stream:features><starttls/></stream:features>",
+];
 
 /// One end speaks as the protocol wants; the other says this, whatever it hears, and then closes.
 async fn dialogue(kind: Kind, said: &[u8]) -> Result<(), StartTlsError> {
