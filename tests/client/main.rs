@@ -17,6 +17,7 @@ mod full_disk;
 mod hook;
 mod interrupted;
 mod layers;
+mod layouts;
 mod lost_reply;
 mod page;
 mod prompts;

@@ -51,8 +51,16 @@ impl Refusal {
             }
             ErrorKind::MissingRequiredArgument => {
                 let missing = texts(&error, ContextKind::InvalidArg);
-                let usage = usage(&names, command, |name| missing.iter().any(|missing| missing == name));
-                Failure::usage(format!("not enough positional arguments were provided in '{usage}'"))
+                match missing.iter().find(|name| name.starts_with("--")) {
+                    Some(flag) => {
+                        let flag = flag.split([' ', '=']).next().unwrap_or_default();
+                        Failure::usage(format!("flag '{flag}' is missing: another flag requires it"))
+                    }
+                    None => {
+                        let usage = usage(&names, command, |name| missing.iter().any(|missing| missing == name));
+                        Failure::usage(format!("not enough positional arguments were provided in '{usage}'"))
+                    }
+                }
             }
             ErrorKind::UnknownArgument => match text(&error, ContextKind::InvalidArg) {
                 Some(word) if !word.starts_with('-') => Failure::usage(format!(
