@@ -4,6 +4,7 @@ mod bench;
 mod generate;
 mod imports;
 mod prepare;
+mod report;
 mod run;
 mod suite;
 mod tidy;
@@ -17,6 +18,8 @@ const USAGE: &str = "usage: cargo xtask <chore>
   tidy       the house rules: import table, file heads, names, the map
   prepare    install what the tests need, and nothing else
   bench ca   measure our CA beside the real step-ca
+  report crash [--only client|ca|services]
+             kill and refuse everything with the full counts, and write docs/reference/crash-report.md
   generate   write the generated reference pages in docs/reference";
 
 fn main() -> Result<()> {
@@ -27,6 +30,8 @@ fn main() -> Result<()> {
         ["tidy"] => tidy::tidy(),
         ["prepare"] => prepare::prepare(),
         ["bench", "ca"] => bench::ca(),
+        ["report", "crash"] => report::crash(None),
+        ["report", "crash", "--only", part] => report::crash(Some(part)),
         ["generate"] => generate::write(),
         _ => bail!("{USAGE}"),
     }
