@@ -193,23 +193,25 @@ pub(crate) fn sync_folder_of(path: &Path) -> std::io::Result<()> {
 /// Moves committed pages from the log to the file, beside the writer, whenever something was committed.
 async fn checkpoint_now_and_then(path: PathBuf, commits: Arc<AtomicU64>) {
     let mut connection: Option<Connection> = None;
-    let mut checkpointed = 0;
+    // What a crash has left in the log comes first: a server that is killed again and again would never come to it, and its
+    // log would grow from start to start.
+    let left = std::fs::metadata(log_of(&path)).is_ok_and(|log| log.len() > 0);
+    let mut checkpointed = (!left).then_some(0);
     loop {
-        tokio::time::sleep(CHECKPOINT_PAUSE).await;
         let committed = commits.load(Ordering::Relaxed);
-        if committed == checkpointed {
-            continue;
-        }
-        let (path, open) = (path.clone(), connection.take());
-        match aside(move || checkpoint(&path, open)).await {
-            Ok(open) => {
-                connection = Some(open);
-                checkpointed = committed;
+        if checkpointed != Some(committed) {
+            let (path, open) = (path.clone(), connection.take());
+            match aside(move || checkpoint(&path, open)).await {
+                Ok(open) => {
+                    connection = Some(open);
+                    checkpointed = Some(committed);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a checkpoint failed; the log of the database grows until one succeeds")
+                }
             }
-            Err(error) => {
-                tracing::warn!(%error, "a checkpoint failed; the log of the database grows until one succeeds")
-            }
         }
+        tokio::time::sleep(CHECKPOINT_PAUSE).await;
     }
 }
 
