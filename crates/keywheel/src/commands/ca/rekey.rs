@@ -1,15 +1,18 @@
 //! `ca rekey`: replace a certificate and its key, once or again and again.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use jiff::Timestamp;
 use keywheel_engine::client::daemon::{self, DaemonOptions, Job};
+use keywheel_engine::client::in_token::{InTokenOptions, KeyPlace};
 use keywheel_engine::client::rekey::{self, RekeyOptions, RekeyPlan};
+use keywheel_wire::pkcs11::uri::is_pkcs11;
 use serde_json::json;
 
 use super::afterwards::{Afterwards, AfterwardsFlags};
 use super::offline::CertifierFlags;
+use super::token_flags::{self, KmsFlag};
 use super::{report, watch};
 use crate::commands::{DONE, Setting, wait_for};
 use crate::failure::{Failure, Outcome};
@@ -35,13 +38,14 @@ use crate::{passwords, prompt};
   keywheel ca rekey --exec 'nginx -s reload' --verify tls://localhost:443 --rollback svc.crt svc.key
   keywheel ca rekey --daemon --exec 'nginx -s reload' svc.crt svc.key
   keywheel ca rekey --daemon --rekey-period 16h svc.crt svc.key
-  keywheel ca rekey --offline svc.crt svc.key"
+  keywheel ca rekey --offline svc.crt svc.key
+  keywheel ca rekey --kms 'pkcs11:module-path=/usr/lib/softhsm/libsofthsm2.so;token=web?pin-source=/etc/web.pin' --private-key 'pkcs11:object=web-2' web.crt 'pkcs11:object=web-1'"
 )]
 pub(crate) struct Flags {
     /// The certificate to replace, PEM
     #[arg(value_name = "crt-file")]
     certificate: PathBuf,
-    /// Its key; left out with --combined
+    /// Its key, a file or the pkcs11: URI of a key in a token; left out with --combined
     #[arg(value_name = "key-file", required_unless_present = "combined")]
     key: Option<PathBuf>,
     /// Where the new certificate goes [default: <crt-file>]
@@ -50,7 +54,7 @@ pub(crate) struct Flags {
     /// Where the new key goes [default: <key-file>]
     #[arg(long, value_name = "file")]
     out_key: Option<PathBuf>,
-    /// The key for the new certificate, instead of a new one
+    /// The key for the new certificate, instead of a new one: a file, or the pkcs11: URI of a key in a token
     #[arg(long, alias = "key", value_name = "file")]
     private_key: Option<PathBuf>,
     /// With --daemon: a fixed time between two replacements, such as 16h
@@ -60,6 +64,8 @@ pub(crate) struct Flags {
     afterwards: AfterwardsFlags,
     #[command(flatten)]
     new_key: KeyFlags,
+    #[command(flatten)]
+    kms: KmsFlag,
     /// Overwrite files without asking
     #[arg(long, short)]
     force: bool,
@@ -78,6 +84,12 @@ pub(crate) struct Flags {
 
 pub(crate) fn run(flags: &Flags, setting: &Setting<'_>) -> Outcome {
     let afterwards = check(flags, setting)?;
+    if let Some((key, new_key)) = flags.kms.places(flags.key(), flags.private_key.as_deref(), setting)? {
+        return wait_for(async {
+            let options = in_token(flags, key, new_key, &afterwards, setting).await?;
+            token_flags::replace(options, report::REKEY, flags.force, flags.dry_run, setting).await
+        });
+    }
     wait_for(async {
         let mut options = options(flags, &afterwards, setting).await?;
         // The questions come once, at the start: what a daemon does later must not need an answer.
@@ -105,8 +117,41 @@ pub(crate) fn run(flags: &Flags, setting: &Setting<'_>) -> Outcome {
     })
 }
 
+impl Flags {
+    /// The name of the key; with --combined that of the one file.
+    fn key(&self) -> &Path {
+        self.key.as_deref().unwrap_or(&self.certificate)
+    }
+}
+
+/// A key in a token is neither made nor written here: it must be there, and only the certificate is replaced.
+fn check_token(flags: &Flags) -> Outcome<()> {
+    let is_uri = |name: &Path| name.to_str().is_some_and(is_pkcs11) && !name.exists();
+    let new_key_in_token = flags.private_key.as_deref().is_some_and(is_uri);
+    if !flags.kms.is_given() && !is_uri(flags.key()) && !new_key_in_token {
+        return Ok(());
+    }
+    if flags.private_key.is_none() {
+        return Err(Failure::usage("flag '--kms' requires the '--private-key' flag").hint(
+            "make the new key in the token first, for example: pkcs11-tool --module <library> --token-label <label> --login \
+             --keypairgen --key-type EC:prime256v1 --id 02 --label <name>",
+        ));
+    }
+    let others = [
+        ("--out-key", flags.out_key.is_some()),
+        ("--daemon", flags.afterwards.daemon),
+        ("--combined", flags.afterwards.combined),
+        ("--layout", flags.afterwards.layout.is_some()),
+    ];
+    match others.into_iter().find(|(_, given)| *given) {
+        Some((other, _)) => Err(Failure::usage(format!("flag '--kms' is incompatible with '{other}'"))),
+        None => Ok(()),
+    }
+}
+
 /// The rules that can be judged from the command line alone, in the order of the reference.
 fn check(flags: &Flags, setting: &Setting<'_>) -> Outcome<Afterwards> {
+    check_token(flags)?;
     flags.ca.check("ca rekey", setting)?;
     let afterwards = flags.afterwards.check(flags.rekey_period.as_deref(), "--rekey-period")?;
     flags.new_key.kind()?;
@@ -134,6 +179,31 @@ fn check(flags: &Flags, setting: &Setting<'_>) -> Outcome<Afterwards> {
         )));
     }
     Ok(afterwards)
+}
+
+async fn in_token(
+    flags: &Flags,
+    key: KeyPlace,
+    new_key: Option<KeyPlace>,
+    afterwards: &Afterwards,
+    setting: &Setting<'_>,
+) -> Outcome<InTokenOptions> {
+    let password = passwords::from_optional_file(flags.password_file.as_deref())?;
+    let certifier = flags.ca.certifier("ca rekey", password.as_ref(), afterwards.time_limit, setting).await?;
+    let mut then = afterwards.then.clone();
+    then.hook.output_to_stderr = setting.voice.speaks_json();
+    Ok(InTokenOptions {
+        certificate: flags.certificate.clone(),
+        out: flags.out_cert.clone(),
+        key,
+        new_key,
+        password,
+        pin: None,
+        expires_in: afterwards.expires_in,
+        certifier,
+        mtls: flags.mtls,
+        afterwards: then,
+    })
 }
 
 async fn options(flags: &Flags, afterwards: &Afterwards, setting: &Setting<'_>) -> Outcome<RekeyOptions> {
@@ -224,6 +294,16 @@ mod tests {
             (
                 "a.crt a.key --ca-url ca --private-key b.key --daemon",
                 "flag '--private-key' is incompatible with '--daemon'",
+            ),
+            ("a.crt pkcs11:object=a --ca-url ca", "flag '--kms' requires the '--private-key' flag"),
+            ("a.crt a.key --kms pkcs11:token=t --ca-url ca", "flag '--kms' requires the '--private-key' flag"),
+            (
+                "a.crt pkcs11:object=a --private-key pkcs11:object=b --out-key b --ca-url ca",
+                "flag '--kms' is incompatible with '--out-key'",
+            ),
+            (
+                "a.crt a.key --private-key pkcs11:object=b --daemon --ca-url ca",
+                "flag '--kms' is incompatible with '--daemon'",
             ),
             ("a.pem a.pem --ca-url ca", "certificate and key would both be written to a.pem; nothing was changed"),
             (

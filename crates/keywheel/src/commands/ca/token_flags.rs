@@ -1,11 +1,18 @@
-//! `ca init --kms`: the token in which the keys of a new CA are made.
+//! `--kms`: the token in which the keys of a new CA are made, or in which the key of a certificate is.
+
+use std::path::{Path, PathBuf};
 
 use clap::Args;
+use jiff::Timestamp;
+use keywheel_engine::client::error::ClientError;
+use keywheel_engine::client::in_token::{self, InTokenOptions, InTokenPlan, KeyPlace};
 use keywheel_engine::home::token::TokenOptions;
 use keywheel_wire::pkcs11::uri::{Pin, Pkcs11Uri};
 
-use crate::commands::Setting;
+use super::report::{self, Deed};
+use crate::commands::{DONE, Setting};
 use crate::failure::{Failure, Outcome};
+use crate::{passwords, prompt};
 
 /// Where the keys of a new CA are made, and how they are called there.
 #[derive(Args, Clone, Debug, Default)]
@@ -36,12 +43,7 @@ impl TokenFlags {
     /// What was asked for.
     pub(crate) fn options(&self, setting: &Setting<'_>) -> Outcome<Option<TokenOptions>> {
         let Some(token) = uri(self.kms.as_ref(), "--kms")? else { return Ok(None) };
-        if matches!(token.pin, Some(Pin::Value(_))) {
-            setting.voice.warn(
-                "--kms: everybody on this machine can read a pin-value in the list of processes while this runs; pin-source \
-                 names a file instead",
-            );
-        }
+        warn_of_pin(&token, setting);
         Ok(Some(TokenOptions {
             token,
             pin: None,
@@ -50,6 +52,94 @@ impl TokenFlags {
             ssh_host: uri(self.kms_ssh_host.as_ref(), "--kms-ssh-host")?,
             ssh_user: uri(self.kms_ssh_user.as_ref(), "--kms-ssh-user")?,
         }))
+    }
+}
+
+/// The token with the key of a certificate.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct KmsFlag {
+    /// The PKCS#11 token with the keys that are named by a pkcs11: URI: pkcs11:module-path=<library>;token=<label>?pin-source=<file>
+    #[arg(long, value_name = "uri")]
+    kms: Option<String>,
+}
+
+impl KmsFlag {
+    /// Whether it was given.
+    pub(crate) fn is_given(&self) -> bool {
+        self.kms.is_some()
+    }
+
+    /// Where the keys are, if one of them is in a token.
+    pub(crate) fn places(
+        &self,
+        key: &Path,
+        new_key: Option<&Path>,
+        setting: &Setting<'_>,
+    ) -> Outcome<Option<(KeyPlace, Option<KeyPlace>)>> {
+        let management = uri(self.kms.as_ref(), "--kms")?;
+        let key = KeyPlace::of(key, management.as_ref())?;
+        let new_key = new_key.map(|name| KeyPlace::of(name, management.as_ref())).transpose()?;
+        let token = key.token().or(new_key.as_ref().and_then(KeyPlace::token));
+        let Some(first) = token else { return Ok(None) };
+        warn_of_pin(first, setting);
+        Ok(Some((key, new_key)))
+    }
+}
+
+/// Replaces a certificate whose key is in a token, once.
+pub(crate) async fn replace(
+    mut options: InTokenOptions,
+    deed: Deed,
+    force: bool,
+    dry_run: bool,
+    setting: &Setting<'_>,
+) -> Outcome {
+    let plan = loop {
+        match in_token::check(&options, Timestamp::now()).await {
+            Ok(plan) => break plan,
+            Err(ClientError::PinRequired { token }) if options.pin.is_none() && prompt::somebody_is_there() => {
+                let question = format!("Please enter the PIN of the token '{token}'");
+                options.pin = Some(prompt::password(&question, "--kms", None)?);
+            }
+            Err(error) => passwords::answer(error, &mut options.password)?,
+        }
+    };
+    if let Some(remaining) = plan.not_yet() {
+        report::not_yet(remaining, deed, setting.voice)?;
+        return DONE;
+    }
+    if dry_run {
+        return would(&plan, &options, setting);
+    }
+    prompt::may_overwrite(force, plan.overwrites().iter().map(PathBuf::as_path))?;
+    report::ended(plan.run().await, deed, setting.voice)
+}
+
+fn would(plan: &InTokenPlan, options: &InTokenOptions, setting: &Setting<'_>) -> Outcome {
+    let key = options.new_key.as_ref().unwrap_or(&options.key).to_string();
+    setting.voice.result(format!(
+        "would replace the certificate of '{}' (serial {}) by one for another key:\n  {}\n  {key}\nnothing was changed",
+        plan.old().subject,
+        plan.old().serial,
+        plan.certificate_target().display(),
+    ))?;
+    setting.voice.json(&serde_json::json!({
+        "rekeyed": false,
+        "dry_run": true,
+        "certificate": plan.certificate_target(),
+        "key": key,
+        "old": report::summary(plan.old()),
+        "resumes": plan.resumes(),
+    }))?;
+    DONE
+}
+
+fn warn_of_pin(token: &Pkcs11Uri, setting: &Setting<'_>) {
+    if matches!(token.pin, Some(Pin::Value(_))) {
+        setting.voice.warn(
+            "--kms: everybody on this machine can read a pin-value in the list of processes while this runs; pin-source \
+             names a file instead",
+        );
     }
 }
 
