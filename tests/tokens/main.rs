@@ -1,5 +1,6 @@
 //! Keys in a PKCS#11 token: SoftHSM, opened by the real binary; OpenSSL and the real step-ca judge what comes of it.
 
 mod authority;
+mod client;
 mod reference;
 mod troubles;

@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use clap::Args;
 use jiff::Timestamp;
 use keywheel_engine::client::daemon::{self, DaemonOptions, Job};
+use keywheel_engine::client::in_token::InTokenOptions;
 use keywheel_engine::client::renew::{self, RenewOptions};
 
 use super::afterwards::AfterwardsFlags;
 use super::offline::CertifierFlags;
+use super::token_flags::{self, KmsFlag};
 use super::{report, watch};
 use crate::commands::{DONE, Setting, wait_for};
 use crate::failure::{Failure, Outcome};
@@ -20,12 +22,13 @@ use crate::{passwords, prompt};
   keywheel ca renew svc.crt svc.key
   keywheel ca renew --force --expires-in 8h svc.crt svc.key
   keywheel ca renew --mtls=false svc.crt svc.key
-  keywheel ca renew --daemon --exec 'nginx -s reload' svc.crt svc.key")]
+  keywheel ca renew --daemon --exec 'nginx -s reload' svc.crt svc.key
+  keywheel ca renew --kms 'pkcs11:module-path=/usr/lib/softhsm/libsofthsm2.so;token=web?pin-source=/etc/web.pin' web.crt 'pkcs11:object=web-1'")]
 pub(crate) struct Flags {
     /// The certificate to replace, PEM
     #[arg(value_name = "crt-file")]
     certificate: PathBuf,
-    /// Its key; left out with --combined
+    /// Its key, a file or the pkcs11: URI of a key in a token; left out with --combined
     #[arg(value_name = "key-file", required_unless_present = "combined")]
     key: Option<PathBuf>,
     /// Where the new certificate goes [default: <crt-file>]
@@ -36,6 +39,8 @@ pub(crate) struct Flags {
     renew_period: Option<String>,
     #[command(flatten)]
     afterwards: AfterwardsFlags,
+    #[command(flatten)]
+    kms: KmsFlag,
     /// Overwrite files without asking
     #[arg(long, short)]
     force: bool,
@@ -58,11 +63,33 @@ pub(crate) fn run(flags: &Flags, setting: &Setting<'_>) -> Outcome {
             "flag '--out' is incompatible with '--layout' and '--combined': the key stays where it is",
         ));
     }
+    let in_token = flags.kms.places(&key, None, setting)?;
+    if in_token.is_some() && (afterwards.daemon || afterwards.layout.is_some()) {
+        return Err(Failure::usage(
+            "a key in a token is incompatible with flags '--daemon', '--layout' and '--combined'",
+        )
+        .hint("run 'ca renew --expires-in <duration>' by a timer instead of the daemon"));
+    }
     wait_for(async {
         let password = passwords::from_optional_file(flags.password_file.as_deref())?;
         let certifier = flags.ca.certifier("ca renew", password.as_ref(), afterwards.time_limit, setting).await?;
         let mut then = afterwards.then.clone();
         then.hook.output_to_stderr = setting.voice.speaks_json();
+        if let Some((key, new_key)) = in_token {
+            let options = InTokenOptions {
+                certificate,
+                out: flags.out.clone(),
+                key,
+                new_key,
+                password,
+                pin: None,
+                expires_in: afterwards.expires_in,
+                certifier,
+                mtls: flags.mtls,
+                afterwards: then,
+            };
+            return token_flags::replace(options, report::RENEWAL, flags.force, false, setting).await;
+        }
         let mut options = RenewOptions {
             certificate,
             key,
