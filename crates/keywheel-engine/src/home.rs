@@ -152,7 +152,7 @@ pub fn init(options: &InitOptions, now: Timestamp) -> Result<InitReport, InitErr
     let names = options.token.as_ref().map(|token| Names::of(token, options.ssh, &layout)).transpose()?;
     let ca_json = content::ca_json(options, &layout, names.as_ref())?;
     let keys = match (&options.token, &names) {
-        (Some(token), Some(names)) => CaKeys::Token(TokenKeys::make(token, names, options.key_kind)?),
+        (Some(token), Some(names)) => CaKeys::Token(Box::new(TokenKeys::make(token, names, options.key_kind)?)),
         _ => CaKeys::generate(options)?,
     };
     let pin = names.as_ref().and_then(|names| names.pin.clone());

@@ -53,7 +53,7 @@ pub(super) enum CaKeys {
         ssh: Option<(FileKey, FileKey)>,
     },
     /// Made in a token.
-    Token(TokenKeys),
+    Token(Box<TokenKeys>),
 }
 
 impl CaKeys {
@@ -74,9 +74,8 @@ impl CaKeys {
 
     fn ssh(&self) -> Option<(&dyn Signer, &dyn Signer)> {
         match self {
-            Self::Files { ssh: Some((host, user)), .. } => Some((host, user)),
-            Self::Token(TokenKeys { ssh: Some((host, user)), .. }) => Some((host, user)),
-            _ => None,
+            Self::Files { ssh, .. } => ssh.as_ref().map(|(host, user)| (host as &dyn Signer, user as &dyn Signer)),
+            Self::Token(keys) => keys.ssh.as_ref().map(|(host, user)| (host as &dyn Signer, user as &dyn Signer)),
         }
     }
 }
