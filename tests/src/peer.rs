@@ -58,6 +58,11 @@ pub fn keytool() -> Option<PathBuf> {
     found("keytool", Some("/usr/bin/keytool".into()))
 }
 
+/// A program of certbot's environment, which `cargo xtask prepare` makes: `certbot`, or the `python` that knows its code.
+pub fn certbot(program: &str) -> Option<PathBuf> {
+    python_peer("certbot", program)
+}
+
 fn python_peer(package: &str, program: &str) -> Option<PathBuf> {
     found(program, Some(crate::place::repository().join("target").join(package).join("bin").join(program)))
 }

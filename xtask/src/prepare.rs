@@ -38,6 +38,8 @@ const PKILINT: &str = "0.13.3";
 const BADKEYS: &str = "0.0.21";
 /// Judges what is said in JSON by the published schemas.
 const CHECK_JSONSCHEMA: &str = "0.39.0";
+/// Makes, and breaks, the files that the doctor examines.
+const CERTBOT: &str = "5.1.0";
 /// The reference's client and CA: test peers, by name and version.
 const STEP: &str = "github.com/smallstep/cli/cmd/step@v0.30.6";
 const STEP_CA: &str = "github.com/smallstep/certificates/cmd/step-ca@v0.30.2";
@@ -52,7 +54,8 @@ pub fn prepare() -> Result<()> {
     step_ca_with_tokens()?;
     python_peer("pkilint", PKILINT)?;
     python_peer("badkeys", BADKEYS)?;
-    python_peer("check-jsonschema", CHECK_JSONSCHEMA)
+    python_peer("check-jsonschema", CHECK_JSONSCHEMA)?;
+    python_peer("certbot", CERTBOT)
 }
 
 fn debian_packages() -> Result<()> {

@@ -34,6 +34,9 @@ pub(super) fn of(name: &Name, bytes: &[u8], password: Option<&[u8]>, notes: &mut
             Content::Other
         };
     }
+    if is_pair && ends_in_a_half_line(bytes) {
+        return torn("it ends in the first line of a block");
+    }
     match pem::parse(bytes) {
         Ok(blocks) => of_blocks(name, bytes, &blocks, password, notes),
         // A key of PGP, or a list of parameters.
@@ -48,6 +51,13 @@ pub(super) fn of(name: &Name, bytes: &[u8], password: Option<&[u8]>, notes: &mut
 pub(super) fn is_pair_name(name: &str) -> bool {
     let ends = ["crt", "cer", "cert", "pem", "key", "der"];
     name.ends_with("_key") || name.rsplit_once('.').is_some_and(|(_, end)| ends.contains(&end))
+}
+
+/// What stands outside of blocks is skipped by the parser, and so would be the beginning of one.
+fn ends_in_a_half_line(bytes: &[u8]) -> bool {
+    let last = bytes.trim_ascii_end().rsplit(|octet| *octet == b'\n').next().unwrap_or_default().trim_ascii();
+    let begins = last.starts_with(b"-----BEGIN ") && !(last.len() > 16 && last.ends_with(b"-----"));
+    begins || (!last.is_empty() && b"-----BEGIN ".starts_with(last))
 }
 
 fn matters(label: &str) -> bool {

@@ -69,16 +69,26 @@ impl Walk {
                 self.roots.push(real.clone());
                 self.folder(&shown, &real, &metadata, 0);
             }
-            (Ok(_), Ok(real)) => {
-                // The real folder of a link is the folder in which the link stands.
-                let folder = root.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-                let folder = std::fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
-                let own = real
-                    .file_name()
-                    .map_or_else(|| folder.clone(), |_| folder.join(root.file_name().unwrap_or_default()));
-                self.entry(shown, &own, 0);
-            }
+            (Ok(_), Ok(_)) => self.file_and_what_is_beside_it(&shown, root),
             (Err(error), _) | (_, Err(error)) => self.note(&shown, &error.to_string()),
+        }
+    }
+
+    /// What a cut-off replacement of ours leaves stands beside the files that were named.
+    fn file_and_what_is_beside_it(&mut self, shown: &str, named: &Path) {
+        let Some(name) = named.file_name() else { return };
+        // The real folder of a link is the folder in which the link stands.
+        let folder = named.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = std::fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
+        self.entry(shown.to_owned(), &folder.join(name), 0);
+        let (above, name) = shown.rsplit_once('/').map_or(("", shown), |(above, name)| (above, name));
+        let above = if shown.contains('/') { format!("{above}/") } else { String::new() };
+        for end in [".keywheel", ".keywheel.lock", ".keywheel.new", ".previous"] {
+            let beside = format!(".{name}{end}");
+            let own = folder.join(&beside);
+            if own.symlink_metadata().is_ok() {
+                self.entry(format!("{above}{beside}"), &own, 0);
+            }
         }
     }
 
