@@ -135,6 +135,8 @@ pub struct RenewFacts {
     pub now: Timestamp,
     /// The certificate that is to be renewed.
     pub old: OldCertificate,
+    /// The renewal that this old certificate got just now: see [`asked_again_within`].
+    pub just_now: Option<EarlierAnswer>,
     /// Whether the provisioner's claims turn renewal off.
     pub renewal_disabled: bool,
     /// Whether the provisioner's claims let an expired certificate be renewed.
@@ -169,16 +171,40 @@ pub fn decide(facts: &RekeyFacts) -> RekeyDecision {
     RekeyDecision::Issue { revoke_unseen_successor, old_revocation: due(facts.now, facts.after) }
 }
 
+/// What is to be done with a renewal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RenewalDecision {
+    /// Give the earlier answer again.
+    Replay {
+        /// Its serial number.
+        serial: Serial,
+    },
+    /// Issue a new certificate.
+    Issue,
+}
+
+/// How soon the same certificate asks for a renewal again because it has not heard the answer: within a twentieth of its life.
+/// What it gets again then has lost no more of its life than that.
+pub fn asked_again_within(validity: Validity) -> SignedDuration {
+    validity.not_after.duration_since(validity.not_before) / 20
+}
+
 /// Decides a renewal.
 ///
 /// A certificate that a rekey has superseded is not renewed, unless old certificates stay: the renewed one would
 /// carry the old key past the revocation that the rekey promised.
-pub fn decide_renewal(facts: &RenewFacts) -> Result<(), RekeyRefusal> {
+pub fn decide_renewal(facts: &RenewFacts) -> Result<RenewalDecision, RekeyRefusal> {
     replaceable(facts.now, &facts.old, facts.allow_after_expiry, facts.renewal_disabled)?;
     match (facts.after, facts.old.successor) {
-        (AfterRekey::OldStays, _) | (_, None) => Ok(()),
-        (_, Some(successor)) => Err(RekeyRefusal::Superseded { serial: successor.serial }),
+        (AfterRekey::OldStays, _) | (_, None) => {}
+        (_, Some(successor)) => return Err(RekeyRefusal::Superseded { serial: successor.serial }),
     }
+    Ok(match facts.just_now {
+        Some(earlier) if !earlier.revoked && earlier.not_after >= facts.now => {
+            RenewalDecision::Replay { serial: earlier.serial }
+        }
+        _ => RenewalDecision::Issue,
+    })
 }
 
 fn answer_again(facts: &RekeyFacts, earlier: EarlierAnswer) -> RekeyDecision {

@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use keywheel_core::fingerprint::KeyDigest;
 use keywheel_core::provisioner::AfterRekey;
 use keywheel_core::rekey::{
-    Due, EarlierAnswer, OldCertificate as OldFacts, RekeyDecision, RekeyFacts, RekeyRefusal, RenewFacts, Successor,
-    decide, decide_renewal,
+    Due, EarlierAnswer, OldCertificate as OldFacts, RekeyDecision, RekeyFacts, RekeyRefusal, RenewFacts,
+    RenewalDecision, Successor, asked_again_within, decide, decide_renewal,
 };
 use keywheel_core::serial::Serial;
 use keywheel_core::validity::Validity;
@@ -80,6 +80,8 @@ pub struct RenewalRequest {
     pub allow_after_expiry: bool,
     /// What becomes of an old certificate after a rekey.
     pub after: AfterRekey,
+    /// Whether what was asked just now may be answered with what was answered then.
+    pub replay: bool,
     /// The moment of the decision.
     pub now: Timestamp,
 }
@@ -89,6 +91,9 @@ pub struct RenewalRequest {
 pub enum RenewalOutcome {
     /// The intent is durable: sign exactly these bytes, then call `complete`.
     Recorded,
+    /// The same was asked just now: this is the answer again. If it is still only intended, sign exactly those bytes, then
+    /// call `complete` and hand out what that answers.
+    Replay(Box<StoredCertificate>),
     /// No; nothing was recorded but the use of the token.
     Refused(RekeyRefusal),
     /// The token was used before; nothing was recorded.
@@ -226,15 +231,39 @@ impl Operation for RenewalRequest {
         let facts = RenewFacts {
             now: self.now,
             old: old_facts(session, &self.old).await?,
+            just_now: if self.replay { self.just_now(session).await? } else { None },
             renewal_disabled: self.renewal_disabled,
             allow_after_expiry: self.allow_after_expiry,
             after: self.after,
         };
-        if let Err(refusal) = decide_renewal(&facts) {
-            return Ok(RenewalOutcome::Refused(refusal));
+        match decide_renewal(&facts) {
+            Ok(RenewalDecision::Issue) => {}
+            Ok(RenewalDecision::Replay { serial }) => {
+                return certificate::load(session, &serial)
+                    .await?
+                    .map(|stored| RenewalOutcome::Replay(Box::new(stored)))
+                    .ok_or(StoreError::Value { what: "a renewal without its certificate" });
+            }
+            Err(refusal) => return Ok(RenewalOutcome::Refused(refusal)),
         }
         certificate::insert(session, &self.new, Some(&self.old.serial), &lineage, self.now, self.doing()).await?;
         Ok(RenewalOutcome::Recorded)
+    }
+}
+
+impl RenewalRequest {
+    async fn just_now(&self, session: &mut Session<'_>) -> Result<Option<EarlierAnswer>, StoreError> {
+        let since = self.now.saturating_sub(asked_again_within(self.old.validity)).unwrap_or(Timestamp::MIN);
+        let row = session
+            .row(
+                "SELECT c.serial, c.not_after, EXISTS (SELECT 1 FROM revocations r WHERE r.serial = c.serial) \
+                 FROM certificates c WHERE c.key_digest = $1 AND c.predecessor = $2 AND c.recorded_at >= $3 \
+                 ORDER BY c.recorded_at DESC, c.serial LIMIT 1",
+                &[Value::Blob(self.old.key.as_bytes()), Value::Blob(self.old.serial.as_bytes()), micros(since)],
+            )
+            .await?;
+        row.map(|row| Ok(EarlierAnswer { serial: row.serial(0)?, not_after: row.time(1)?, revoked: row.flag(2)? }))
+            .transpose()
     }
 }
 

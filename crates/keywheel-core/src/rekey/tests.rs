@@ -184,11 +184,12 @@ fn both_ends_of_the_validity_belong_to_it() {
                 revoked: None,
                 successor: None,
             },
+            just_now: None,
             renewal_disabled: false,
             allow_after_expiry: false,
             after: AfterRekey::OldStays,
         };
-        assert_eq!(decide_renewal(&facts), Ok(()));
+        assert_eq!(decide_renewal(&facts), Ok(RenewalDecision::Issue));
     }
 }
 
@@ -198,6 +199,7 @@ fn a_renewal_is_granted_exactly_when_a_rekey_with_a_fresh_key_would_be_and_nothi
         let renewal = RenewFacts {
             now: facts.now,
             old: facts.old,
+            just_now: facts.same_request,
             renewal_disabled: facts.renewal_disabled,
             allow_after_expiry: facts.allow_after_expiry,
             after: facts.after,
@@ -210,6 +212,13 @@ fn a_renewal_is_granted_exactly_when_a_rekey_with_a_fresh_key_would_be_and_nothi
         };
         let superseded = facts.after != AfterRekey::OldStays && facts.old.successor.is_some();
         assert_eq!(decide_renewal(&renewal).is_ok(), issues(&fresh) && !superseded, "{facts:?}");
+        // Asked again at once it gets what it got, unless that is dead.
+        let alive = facts.same_request.filter(|earlier| !earlier.revoked && earlier.not_after >= facts.now);
+        if let Ok(decision) = decide_renewal(&renewal) {
+            let again =
+                alive.map_or(RenewalDecision::Issue, |earlier| RenewalDecision::Replay { serial: earlier.serial });
+            assert_eq!(decision, again, "{facts:?}");
+        }
     }
 }
 

@@ -72,11 +72,12 @@ pub(super) async fn renew(
     caller: Caller,
     now: Timestamp,
 ) -> Result<Issued, AuthorityError> {
-    let (old, token) = identify(settings, caller, None, now)?;
+    let (old, mut token) = identify(settings, caller, None, now)?;
     let vouched = vouched(store, settings, &old).await?;
     // As in the reference: the policy is not asked again for a key that it has let pass.
     names::check_constraints(&settings.constraints, &names_of(&old)?)
         .map_err(|refusal| AuthorityError::Forbidden(refusal.to_string()))?;
+    let mut replay = true;
     for _ in 0..3 {
         let mut draft = successor(settings, &vouched, &old, old.spki(), now)?;
         let prepared = draft.prepare(settings)?;
@@ -87,6 +88,7 @@ pub(super) async fn renew(
             renewal_disabled: vouched.claims.disable_renewal,
             allow_after_expiry: vouched.claims.allow_renewal_after_expiry,
             after: vouched.after,
+            replay,
             now,
         };
         match store.record_renewal(request).await.map_err(not_stored)? {
@@ -94,6 +96,12 @@ pub(super) async fn renew(
                 let chain = issue::finish(store, settings, &prepared.approved, now).await?;
                 return Ok(Issued { chain, replayed: false });
             }
+            RenewalOutcome::Replay(stored) => match issue::again(store, settings, stored.body, now).await {
+                Ok(chain) => return Ok(Issued { chain, replayed: true }),
+                // An answer of an earlier issuer cannot be given again; here another one costs nothing.
+                Err(AuthorityError::Forbidden(_)) => (replay, token) = (false, None),
+                Err(error) => return Err(error),
+            },
             RenewalOutcome::Refused(refusal) => return Err(refused(refusal)),
             RenewalOutcome::TokenUsed => return Err(issue::token_used()),
             RenewalOutcome::SerialTaken => {}

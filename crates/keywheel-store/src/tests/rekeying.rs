@@ -20,6 +20,7 @@ on_each_database! {
     a_successor_in_use_bars_its_predecessor_from_rekeying
     an_old_certificate_is_revoked_when_its_time_has_come_and_its_successor_was_issued
     a_rekey_by_a_certificate_of_another_store_begins_a_line
+    a_renewal_that_is_asked_for_again_at_once_gets_the_same_certificate
     a_revoked_certificate_is_not_renewed
 }
 
@@ -253,6 +254,36 @@ async fn a_rekey_by_a_certificate_of_another_store_begins_a_line(world: World) {
     assert!(store.check().await.unwrap().is_sound());
 }
 
+async fn a_renewal_that_is_asked_for_again_at_once_gets_the_same_certificate(world: World) {
+    let store = world.open().await;
+    issue(&store, 1, 1).await;
+    let RekeyRequest { old, after, now, .. } = rekey((1, 1), (2, 1));
+    let renewal = |number, seconds| RenewalRequest {
+        old: old.clone(),
+        new: new_certificate(number, 1),
+        token: None,
+        renewal_disabled: false,
+        allow_after_expiry: false,
+        after,
+        replay: true,
+        now: now + SignedDuration::from_secs(seconds),
+    };
+    let ask = async |request| store.record_renewal(request).await.unwrap();
+    assert_eq!(ask(renewal(2, 0)).await, RenewalOutcome::Recorded);
+    let twentieth = 86_400 / 20;
+    for seconds in [1, twentieth] {
+        let again = ask(renewal(3, seconds)).await;
+        let RenewalOutcome::Replay(stored) = again else { panic!("{again:?}") };
+        assert_eq!(stored.serial, serial(2));
+    }
+    // Later, or where it is not wanted, there is another one; and the newest is the one to be told again.
+    assert_eq!(ask(renewal(3, twentieth + 1)).await, RenewalOutcome::Recorded);
+    assert_eq!(ask(RenewalRequest { replay: false, ..renewal(4, twentieth + 2) }).await, RenewalOutcome::Recorded);
+    let again = ask(renewal(5, twentieth + 3)).await;
+    let RenewalOutcome::Replay(stored) = again else { panic!("{again:?}") };
+    assert_eq!(stored.serial, serial(4));
+}
+
 async fn a_revoked_certificate_is_not_renewed(world: World) {
     let store = world.open().await;
     issue(&store, 1, 1).await;
@@ -264,6 +295,7 @@ async fn a_revoked_certificate_is_not_renewed(world: World) {
         renewal_disabled: false,
         allow_after_expiry: false,
         after,
+        replay: true,
         now,
     };
     assert_eq!(store.record_renewal(renewal(2)).await.unwrap(), RenewalOutcome::Recorded);
