@@ -2,6 +2,7 @@
 
 use keywheel_tests::ca::{Background, free_port};
 use keywheel_tests::place::{Place, keywheel};
+use keywheel_tests::softhsm::token;
 use serde_json::Value;
 
 use crate::seen::Seen;
@@ -17,6 +18,10 @@ pub fn runs(seen: &mut Seen) {
     seen.failure(2, &place, &init);
     seen.result("ca-init", &place, &[&init[..], &["--force", "--ssh", "--no-db"]].concat());
     assert!(seen.has("warning"), "--no-db is warned of");
+    let mut tokens = Place::new();
+    tokens.write("password", "correct horse battery staple");
+    let uri = token(&mut tokens, "lab");
+    seen.result("ca-init", &tokens, &[&init[..], &["--kms", &uri]].concat());
 
     let serve = ["ca", "serve", "--json", "--password-file", "password"];
     let mut server = start(&place, &serve);

@@ -12,9 +12,9 @@ use jiff::Timestamp;
 use keywheel_wire::private_key::KeyKind;
 use zeroize::Zeroizing;
 
-use content::CaKeys;
+use content::{CaKeys, Keys};
 use layout::{Layout, write};
-use token::{Names, TokenKeys, TokenOptions};
+use token::{Names, TokenOptions};
 
 /// What a new home shall hold.
 pub struct InitOptions {
@@ -152,7 +152,7 @@ pub fn init(options: &InitOptions, now: Timestamp) -> Result<InitReport, InitErr
     let names = options.token.as_ref().map(|token| Names::of(token, options.ssh, &layout)).transpose()?;
     let ca_json = content::ca_json(options, &layout, names.as_ref())?;
     let keys = match (&options.token, &names) {
-        (Some(token), Some(names)) => CaKeys::Token(Box::new(TokenKeys::make(token, names, options.key_kind)?)),
+        (Some(token), Some(names)) => CaKeys::Token(Box::new(Keys::make(token, names, options.key_kind)?)),
         _ => CaKeys::generate(options)?,
     };
     let pin = names.as_ref().and_then(|names| names.pin.clone());
@@ -164,7 +164,7 @@ pub fn init(options: &InitOptions, now: Timestamp) -> Result<InitReport, InitErr
     let files = match (written, keys) {
         (Ok(files), _) => files,
         (Err(error), CaKeys::Token(keys)) => return Err(keys.undo(error)),
-        (Err(error), CaKeys::Files { .. }) => return Err(error),
+        (Err(error), CaKeys::Files(_)) => return Err(error),
     };
     let place = |uri: Option<String>, file: &Path| uri.unwrap_or_else(|| file.to_string_lossy().into_owned());
     let names = names.as_ref();

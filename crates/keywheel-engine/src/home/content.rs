@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use keywheel_core::provisioner::RekeyPolicy;
 use keywheel_signer::file_key::FileKey;
+use keywheel_signer::pkcs11::key::TokenKey;
 use keywheel_signer::random;
 use keywheel_wire::jose::jwe::{self, Randomness};
 use keywheel_wire::jose::jwk::PrivateJwk;
@@ -19,7 +20,7 @@ use zeroize::Zeroizing;
 
 use super::ceremony;
 use super::layout::Layout;
-use super::token::{Names, TokenKeys};
+use super::token::Names;
 use super::{InitError, InitOptions, port};
 
 /// The texts of all files.
@@ -41,19 +42,30 @@ pub(super) struct Ssh {
     pub(super) user_pub: String,
 }
 
-/// The keys of a new CA, and where they are or shall be.
+/// The keys of a new CA.
+pub(super) struct Keys<K> {
+    pub(super) root: K,
+    pub(super) intermediate: K,
+    /// Those of the SSH CA, for hosts and for users.
+    pub(super) ssh: Option<(K, K)>,
+}
+
+/// The same, and where they are or shall be.
 pub(super) enum CaKeys {
-    /// To be written.
-    Files {
-        /// The root's.
-        root: FileKey,
-        /// The issuing CA's.
-        intermediate: FileKey,
-        /// Those of the SSH CA, for hosts and for users.
-        ssh: Option<(FileKey, FileKey)>,
-    },
+    /// To be written to files.
+    Files(Box<Keys<FileKey>>),
     /// Made in a token.
-    Token(Box<TokenKeys>),
+    Token(Box<Keys<TokenKey>>),
+}
+
+/// Those who sign with two keys.
+type Signers<'a> = (&'a dyn Signer, &'a dyn Signer);
+
+impl<K: Signer> Keys<K> {
+    fn signers(&self) -> (Signers<'_>, Option<Signers<'_>>) {
+        let ssh = self.ssh.as_ref().map(|(host, user)| (host as &dyn Signer, user as &dyn Signer));
+        ((&self.root, &self.intermediate), ssh)
+    }
 }
 
 impl CaKeys {
@@ -62,20 +74,14 @@ impl CaKeys {
         let ca = || FileKey::generate(options.key_kind).map_err(|error| make("the CA", error));
         let ssh = || FileKey::generate(KeyKind::EcP256).map_err(|error| make("an SSH key", error));
         let both = options.ssh.then(|| Ok((ssh()?, ssh()?))).transpose()?;
-        Ok(Self::Files { root: ca()?, intermediate: ca()?, ssh: both })
+        Ok(Self::Files(Box::new(Keys { root: ca()?, intermediate: ca()?, ssh: both })))
     }
 
-    fn signers(&self) -> (&dyn Signer, &dyn Signer) {
+    /// Root and intermediate, then hosts and users.
+    fn signers(&self) -> (Signers<'_>, Option<Signers<'_>>) {
         match self {
-            Self::Files { root, intermediate, .. } => (root, intermediate),
-            Self::Token(keys) => (&keys.root, &keys.intermediate),
-        }
-    }
-
-    fn ssh(&self) -> Option<(&dyn Signer, &dyn Signer)> {
-        match self {
-            Self::Files { ssh, .. } => ssh.as_ref().map(|(host, user)| (host as &dyn Signer, user as &dyn Signer)),
-            Self::Token(keys) => keys.ssh.as_ref().map(|(host, user)| (host as &dyn Signer, user as &dyn Signer)),
+            Self::Files(keys) => keys.signers(),
+            Self::Token(keys) => keys.signers(),
         }
     }
 }
@@ -88,7 +94,7 @@ pub(super) fn contents(
     keys: &CaKeys,
     now: Timestamp,
 ) -> Result<Files, InitError> {
-    let (root, intermediate) = keys.signers();
+    let ((root, intermediate), ssh) = keys.signers();
     let pair = ceremony::pair(&options.name, root, intermediate, now).map_err(|error| make("the CA", error))?;
     let fingerprint = pair.root.digest().to_string();
     let ca_url = url(options);
@@ -99,7 +105,7 @@ pub(super) fn contents(
     defaults.set("root", &layout.root.to_string_lossy());
     let line =
         |key: &dyn Signer| ssh::public_key_line(key.public_key(), "").map_err(|error| make("an SSH public key", error));
-    let ssh = keys.ssh().map(|(host, user)| Ok(Ssh { host_pub: line(host)?, user_pub: line(user)? })).transpose()?;
+    let ssh = ssh.map(|(host, user)| Ok(Ssh { host_pub: line(host)?, user_pub: line(user)? })).transpose()?;
     Ok(Files {
         fingerprint,
         ca_url,
@@ -118,9 +124,9 @@ fn secrets(
     layout: &Layout,
     keys: &CaKeys,
 ) -> Result<Vec<(PathBuf, Zeroizing<String>)>, InitError> {
-    let CaKeys::Files { root, intermediate, ssh } = keys else { return Ok(Vec::new()) };
-    let mut files = vec![(&layout.root_key, root), (&layout.intermediate_key, intermediate)];
-    if let Some((host, user)) = ssh {
+    let CaKeys::Files(keys) = keys else { return Ok(Vec::new()) };
+    let mut files = vec![(&layout.root_key, &keys.root), (&layout.intermediate_key, &keys.intermediate)];
+    if let Some((host, user)) = &keys.ssh {
         files.extend([(&layout.ssh_host_key, host), (&layout.ssh_user_key, user)]);
     }
     files.into_iter().map(|(path, key)| Ok((path.clone(), encrypted(key, options)?))).collect()

@@ -10,6 +10,7 @@ use keywheel_wire::private_key::KeyKind;
 use zeroize::Zeroizing;
 
 use super::InitError;
+use super::content::Keys;
 use super::layout::Layout;
 
 /// The names that the reference's `step-pkcs11-init` gives keys.
@@ -43,13 +44,6 @@ pub(super) struct Names {
     pub(super) root: Pkcs11Uri,
     pub(super) intermediate: Pkcs11Uri,
     pub(super) ssh: Option<(Pkcs11Uri, Pkcs11Uri)>,
-}
-
-/// Keys that were just made in a token.
-pub(super) struct TokenKeys {
-    pub(super) root: TokenKey,
-    pub(super) intermediate: TokenKey,
-    pub(super) ssh: Option<(TokenKey, TokenKey)>,
 }
 
 impl Names {
@@ -93,7 +87,7 @@ impl Names {
     }
 }
 
-impl TokenKeys {
+impl Keys<TokenKey> {
     /// Makes all keys, or none.
     pub(super) fn make(options: &TokenOptions, names: &Names, kind: KeyKind) -> Result<Self, InitError> {
         let token = Token::open(&options.token, options.pin.as_ref().map(|pin| pin.as_slice()));
