@@ -1,7 +1,7 @@
 //! The CA answers, the answer gets lost: the next run goes on with the same key and request.
 
 use crate::bench::{Bench, belong_together, daemon, exists, pair, reference, rekey, stop};
-use crate::proxy::Lossy;
+use keywheel_tests::lossy::Lossy;
 
 #[test]
 fn after_a_lost_reply_the_next_run_gets_the_very_same_certificate() {

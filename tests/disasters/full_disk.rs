@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use crate::books::Books;
 use crate::disk::Disk;
 use crate::load::Load;
-use crate::site::{Site, median_and_longest, started};
+use crate::site::{Site, median_and_longest, room, started};
 
 const CLIENTS: usize = 3;
 
@@ -131,10 +131,11 @@ fn wait_for_reserve(site: &Site) {
     let reserve = site.ca.place.file("step/db/keywheel.db-reserve");
     let until = Instant::now() + PATIENCE;
     while !reserve.exists() {
-        assert!(Instant::now() < until, "no room is kept aside");
+        assert!(Instant::now() < until, "no room is kept aside:\n{}", room(&site.ca.place));
         // It is made beside the next checkpoint.
         let body = site.provisioner.sign_body(&new_key(KeyKind::EcP256), "reserve.local").to_string();
-        site.door.post("/sign", &body).is(201, "");
+        let answer = site.door.post("/sign", &body);
+        assert_eq!(answer.status, 201, "{}\n{}", answer.text(), room(&site.ca.place));
         std::thread::sleep(Duration::from_millis(200));
     }
 }

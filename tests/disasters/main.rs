@@ -8,5 +8,6 @@ mod disk;
 mod full_disk;
 mod kills;
 mod load;
+mod lost_replies;
 mod nodes;
 mod site;

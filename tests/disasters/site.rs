@@ -62,10 +62,16 @@ pub fn started(place: &Place, door: &Door, words: &[&str]) -> (Background, Durat
     let start = Instant::now();
     let mut server = Background::start(command);
     while door.get("/health").status != 200 {
-        assert!(start.elapsed() < PATIENCE, "the server does not answer; it said:\n{}", server.said());
+        let failed = start.elapsed() > PATIENCE || server.has_ended();
+        assert!(!failed, "the server does not answer; it said:\n{}\n{}", server.said(), room(place));
         std::thread::sleep(Duration::from_millis(1));
     }
     (server, start.elapsed())
+}
+
+/// What lies in the folder of the database, and what room its disk has.
+pub fn room(place: &Place) -> String {
+    place.run("sh", &["-c", "ls -ls step/db; df -B1 step/db"]).stdout
 }
 
 /// The middle and the longest of some times, in milliseconds.

@@ -1,7 +1,9 @@
 //! What every suite needs to judge the product from outside: the real binary, a place to work in, a running CA, the peers.
 
 pub mod ca;
+pub mod fleet;
 pub mod https;
+pub mod lossy;
 pub mod page;
 pub mod peer;
 pub mod place;
