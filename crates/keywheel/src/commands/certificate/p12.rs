@@ -76,13 +76,13 @@ pub(crate) fn run(flags: &Flags, setting: &Setting<'_>) -> Outcome {
         }
     }
     let key = flags.key.as_deref().map(|file| read_key(file, flags.key_password_file.as_deref())).transpose()?;
-    if let (Some(key), Some(leaf), Some(file)) = (&key, chain.first(), &flags.key) {
-        if key.public_key() != leaf.spki() {
-            return Err(Failure::usage(format!(
-                "{} is not the key of the first certificate; nothing was written",
-                file.display()
-            )));
-        }
+    if let (Some(key), Some(leaf), Some(file)) = (&key, chain.first(), &flags.key)
+        && key.public_key() != leaf.spki()
+    {
+        return Err(Failure::usage(format!(
+            "{} is not the key of the first certificate; nothing was written",
+            file.display()
+        )));
     }
     prompt::may_overwrite(flags.force, [flags.file.as_path()])?;
     let password = password(flags)?;
