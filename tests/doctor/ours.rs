@@ -1,5 +1,7 @@
 //! Pairs of our own CA: every layout, what a killed rekey leaves, and commands that mend it when they are pasted.
 
+use std::collections::BTreeSet;
+
 use keywheel_tests::ca::{Ca, PASSWORD, free_port};
 use keywheel_tests::peer;
 use keywheel_tests::place::keywheel;
@@ -64,18 +66,45 @@ fn what_a_lost_answer_leaves_is_found_and_the_pasted_command_goes_on_with_it() {
 
 #[test]
 fn a_rekey_killed_at_any_change_is_found_and_mended_by_what_is_pasted() {
+    let kinds = kill_everywhere(&["svc.crt", "svc.key"], &[]);
+    for id in ["pair-mismatch", "rekey-cut-off"] {
+        assert!(kinds.contains(id), "no kill led to {id}: {kinds:?}");
+    }
+}
+
+#[test]
+fn a_rekey_in_generations_killed_at_any_change_never_leaves_a_mismatch() {
+    let kinds = kill_everywhere(&["svc.crt", "svc.key"], &["--layout", "generations"]);
+    assert!(kinds.contains("rekey-cut-off") && !kinds.contains("pair-mismatch"), "{kinds:?}");
+}
+
+#[test]
+fn a_rekey_of_one_file_killed_at_any_change_never_leaves_a_mismatch() {
+    let kinds = kill_everywhere(&["--combined", "svc.pem"], &[]);
+    assert!(kinds.contains("rekey-cut-off") && !kinds.contains("pair-mismatch"), "{kinds:?}");
+}
+
+/// Kills a rekey at each call that changes a name, mends what the doctor finds by what it says, and tells what was found.
+fn kill_everywhere(pair: &[&str], layout: &[&str]) -> BTreeSet<String> {
     let ca = Ca::start();
     let place = &ca.place;
     ca.certificate("svc");
-    let mut kinds = std::collections::BTreeSet::new();
-    for call in ["rename", "renameat2", "mkdir", "unlink", "rmdir"] {
+    if pair.contains(&"svc.pem") {
+        place.write("svc.pem", [place.read("svc.key"), place.read("svc.crt")].concat());
+        set_mode(place, "svc.pem", 0o600);
+        place.run("rm", &["svc.key", "svc.crt"]).ok();
+    }
+    let rekey = [&["ca", "rekey", "--force"], layout, pair].concat();
+    // The first one converts.
+    place.keywheel(&rekey).ok();
+    let mut kinds = BTreeSet::new();
+    for call in ["rename", "renameat2", "mkdir", "symlink", "unlink", "rmdir"] {
         for time in 1.. {
             assert!(time < 50, "the rekey never came to its end");
             let (inject, trace) = (format!("inject={call}:signal=SIGKILL:when={time}"), format!("trace={call}"));
             let binary = keywheel().display().to_string();
             let strace = ["-f", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject, &binary];
-            let ended = place.run("strace", &[&strace[..], &["ca", "rekey", "--force", "svc.crt", "svc.key"]].concat());
-            if ended.code == 0 {
+            if place.run("strace", &[&strace[..], &rekey].concat()).code == 0 {
                 break;
             }
             // Each finding that is more than information is mended by its own line, one after the other.
@@ -86,15 +115,14 @@ fn a_rekey_killed_at_any_change_is_found_and_mended_by_what_is_pasted() {
                 kinds.insert(id);
             }
             assert_eq!(problems(&ca), Vec::<String>::new(), "killed at {call} {time}");
-            let script = "openssl x509 -in svc.crt -noout -pubkey; openssl pkey -in svc.key -pubout";
-            let both = place.run("sh", &["-c", script]).ok();
+            let [certificate, key] = if pair.contains(&"svc.pem") { ["svc.pem"; 2] } else { ["svc.crt", "svc.key"] };
+            let script = format!("openssl x509 -in {certificate} -noout -pubkey; openssl pkey -in {key} -pubout");
+            let both = place.run("sh", &["-c", &script]).ok();
             let keys: Vec<&str> = both.stdout.split_inclusive("-----END PUBLIC KEY-----\n").collect();
             assert_eq!(keys.first(), keys.get(1), "killed at {call} {time}");
         }
     }
-    for id in ["pair-mismatch", "rekey-cut-off"] {
-        assert!(kinds.contains(id), "no kill led to {id}: {kinds:?}");
-    }
+    kinds
 }
 
 #[test]
