@@ -192,7 +192,7 @@ impl Held {
             Layout::Flat | Layout::Generations => self.key.text.clone(),
         };
         let intent = Intent { key_pem, request_pem: Vec::new(), old_certificate };
-        let mut pending = self.pair.begin(intent).map_err(install)?;
+        let mut pending = self.pair.begin(intent).map_err(|error| place::refused(&self.pair, error))?;
         self.pair.issued(&mut pending, &chain_to_pem(&chain)).map_err(install)?;
         self.pair.install(&mut pending).map_err(install)?;
         let new = load::summary(load::leaf(&chain)?);

@@ -346,9 +346,18 @@ impl Pair {
 
     /// Brings the old pair back: whoever uses the files did not take the new one. The new one waits in the journal.
     ///
-    /// Cut off half-way, the next start goes forward again, by the same path as after any other cut.
+    /// Cut off or refused half-way, it goes forward again, by the same path as after any other cut.
     pub fn roll_back(&self) -> Result<(), PairError> {
-        let Some(mut journal) = self.read_journal()? else { return Err(PairError::NothingToTakeBack) };
+        let Some(journal) = self.read_journal()? else { return Err(PairError::NothingToTakeBack) };
+        let Err(error) = self.put_back(journal) else { return Ok(()) };
+        match self.recover() {
+            // Both files are the old ones; what failed was to tidy up after them.
+            Ok(Recovered::RolledBack(_)) => Ok(()),
+            _ => Err(error),
+        }
+    }
+
+    fn put_back(&self, mut journal: Journal) -> Result<(), PairError> {
         let mut files = Files::find(&journal.certificate, &journal.key, Some(self.files.layout))?;
         journal.phase = Phase::Issued;
         journal.rolled_back = true;
