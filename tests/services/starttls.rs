@@ -150,8 +150,10 @@ postlog unix-dgram n - n - 1 postlogd
     place.run("mkdir", &["spool", "postfix-data"]).ok();
     place.run("chown", &["postfix", "postfix-data"]).ok();
     place.run("chmod", &["711", "."]).ok();
-    let mut command = place.command("postfix");
-    command.args(["-c", &format!("{folder}/postfix"), "start-fg"]);
+    place.run("postfix", &["-c", &format!("{folder}/postfix"), "check"]).ok();
+    // Itself, as `postfix start-fg` leaves it behind when it is ended.
+    let mut command = place.command("/usr/lib/postfix/sbin/master");
+    command.args(["-s", "-c", &format!("{folder}/postfix")]);
     let _service = start(command, &[port]);
     proved(place, &[("smtp", port)], &["--exec", &format!("postfix -c {folder}/postfix reload")]);
 }
