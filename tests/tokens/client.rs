@@ -34,14 +34,15 @@ impl Service {
         self.place().run("softhsm2-util", &[&["--module", MODULE], &words[..]].concat()).ok();
     }
 
-    /// A certificate for a key that is in the token; its file is `svc.crt`.
+    /// A first certificate for a key that is in the token; its file is `svc.crt`.
     fn certificate(&self, label: &str) {
-        let file = format!("{label}.pem");
-        let words = ["req", "-new", "-key", &file, "-subj", "/CN=svc.example", "-out", "svc.csr"];
-        self.place().run("openssl", &words).ok();
-        let words = ["ca", "sign", "svc.csr", "svc.crt", "--provisioner-password-file", "password"];
-        self.place().keywheel(&words).ok();
-        std::fs::remove_file(self.place().file(&file)).expect("the copy outside of the token goes");
+        let public = self.public(label);
+        std::fs::remove_file(self.place().file(&format!("{label}.pem"))).expect("the copy outside of the token goes");
+        let key = format!("pkcs11:object={label}");
+        let words = ["certificate", "svc.example", "svc.crt", &key, "--provisioner-password-file", "password"];
+        let done = self.run(&words).ok();
+        assert!(done.stderr.ends_with(&format!("✔ Certificate: svc.crt\n✔ Private Key: {key}\n")), "{}", done.stderr);
+        self.belongs_to(&public);
     }
 
     /// OpenSSL says that the certificate is for this key, which it knows from when the key was made.
@@ -193,5 +194,25 @@ fn a_run_that_was_killed_before_its_hook_tells_of_it_the_next_time() {
     assert!(done.stderr.contains("went on with what an earlier run had left"), "{}", done.stderr);
     assert!(service.place().file("told").exists());
     service.belongs_to(&second);
+    assert_eq!(service.left_over(), Vec::<String>::new());
+}
+
+#[test]
+fn a_run_that_was_killed_on_its_way_back_tells_of_it_the_next_time() {
+    let service = Service::start();
+    service.key("01", "web-1");
+    service.key("02", "web-2");
+    service.certificate("web-1");
+    let before = service.place().read("svc.crt");
+    let words = ["rekey", "--force", "svc.crt", "pkcs11:object=web-1", "--private-key", "pkcs11:object=web-2"];
+    // It fails the first time, and the second time it kills the program that runs it.
+    let hook = "sh -c 'test -e once && kill -9 $PPID; touch once; false'";
+    let killed = service.run(&[&words[..], &["--rollback", "--exec", hook]].concat());
+    assert_eq!(killed.code, 137, "{}", killed.stderr);
+    assert_eq!(service.place().read("svc.crt"), before);
+    let later = ["--expires-in", "1h", "--exec", "touch told"];
+    service.run(&[&words[..], &later].concat()).ok();
+    assert!(service.place().file("told").exists());
+    assert_eq!(service.place().read("svc.crt"), before);
     assert_eq!(service.left_over(), Vec::<String>::new());
 }

@@ -8,6 +8,7 @@ pub mod bootstrap;
 pub mod certificate;
 pub mod daemon;
 pub mod error;
+pub mod first_in_token;
 pub mod in_token;
 pub mod key_choice;
 pub mod layout;

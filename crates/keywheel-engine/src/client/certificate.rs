@@ -237,7 +237,9 @@ pub(super) async fn sign(
 }
 
 /// The alternative names, as an extension of the request.
-fn extensions(options: &CertificateOptions) -> Result<Vec<keywheel_wire::x509::extension::Extension>, ClientError> {
+pub(super) fn extensions(
+    options: &CertificateOptions,
+) -> Result<Vec<keywheel_wire::x509::extension::Extension>, ClientError> {
     let names: Vec<_> =
         names_or(&options.sans, &options.subject).iter().map(|name| GeneralName::from_text(name)).collect();
     let extension = alt_name::extension(&names, false).map_err(|error| {

@@ -104,6 +104,8 @@ struct Place {
     target: Target,
     /// What was replaced, until whoever uses it was told.
     before: PathBuf,
+    /// The same on its way back, until whoever uses it was told of that.
+    back: PathBuf,
     _lock: Lock,
 }
 
@@ -135,15 +137,19 @@ impl KeyPlace {
     }
 
     /// The key, ready to sign.
-    fn open(&self, what: &'static str, options: &InTokenOptions) -> Result<Arc<dyn Signer>, ClientError> {
+    pub(super) fn open(
+        &self,
+        what: &'static str,
+        password: Option<&Zeroizing<Vec<u8>>>,
+        pin: Option<&Zeroizing<Vec<u8>>>,
+    ) -> Result<Arc<dyn Signer>, ClientError> {
         let uri = match self {
             Self::File(file) => {
-                let password = options.password.as_ref().map(|password| password.as_slice());
-                return Ok(load::key(what, file, password)?.signer);
+                return Ok(load::key(what, file, password.map(|password| password.as_slice()))?.signer);
             }
             Self::Token(uri) => uri,
         };
-        let token = Token::open(uri, options.pin.as_ref().map(|pin| pin.as_slice()));
+        let token = Token::open(uri, pin.map(|pin| pin.as_slice()));
         match token.and_then(|token| TokenKey::find(&token, uri)) {
             Ok(key) => Ok(Arc::new(key)),
             Err(TokenError::PinRequired { token }) => Err(ClientError::PinRequired { token }),
@@ -186,9 +192,10 @@ fn take(options: &InTokenOptions, now: Timestamp) -> Result<Held, ClientError> {
     let mut notes = Vec::new();
     let chain = load::chain(&options.certificate)?;
     let leaf = load::leaf(&chain)?;
-    let key = options.key.open("the key", options)?;
+    let (password, pin) = (options.password.as_ref(), options.pin.as_ref());
+    let key = options.key.open("the key", password, pin)?;
     let next = match &options.new_key {
-        Some(place) => place.open("the new key", options)?,
+        Some(place) => place.open("the new key", password, pin)?,
         None => key.clone(),
     };
     if let Certifier::Remote(access) = &options.certifier {
@@ -355,6 +362,9 @@ impl Held {
         let undone = RekeyReport { new: report.old.clone(), old: report.new.clone(), ..report.clone() };
         let leaf = load::chain(self.place.target.real()).ok().and_then(|chain| chain.into_iter().next());
         let told = self.options.afterwards.tell(&self.hook, leaf.as_ref(), &afterwards::environment(&undone)).await;
+        if let Err(error) = self.place.forget() {
+            report.warnings.push(place::with_causes(&error));
+        }
         let again = told.err().map(|error| place::with_causes(&error));
         ClientError::RolledBack { report: Box::new(report), source, again }
     }
@@ -384,8 +394,8 @@ impl Place {
             LockError::Held(_) => ClientError::Locked { file: file.to_owned() },
             error => ClientError::Target { file: file.to_owned(), source: error.into() },
         })?;
-        target.sweep().map_err(failed)?;
-        let place = Self { before: beside("before"), target, _lock: lock };
+        let place = Self { before: beside("before"), back: beside("back"), target, _lock: lock };
+        place.sweep().map_err(failed)?;
         // Cut off between the copy and the replacement: nothing had been replaced.
         let same = matches!((place.content(), std::fs::read(&place.before)), (Ok(now), Ok(before)) if now == before);
         if same {
@@ -394,13 +404,23 @@ impl Place {
         Ok(place)
     }
 
+    /// Removes what a crash left half written, and ends a way back that was begun.
+    fn sweep(&self) -> Result<(), WriteError> {
+        self.target.sweep()?;
+        Target::resolve(&self.before, PRIVATE)?.sweep()?;
+        match std::fs::read(&self.back) {
+            Ok(old) if self.content().is_ok_and(|now| now != old) => self.target.replace(&old),
+            _ => Ok(()),
+        }
+    }
+
     fn content(&self) -> std::io::Result<Vec<u8>> {
         std::fs::read(self.target.real())
     }
 
     /// Whether a certificate was replaced and nobody was told of it.
     fn hook_is_due(&self) -> bool {
-        self.before.exists()
+        self.before.exists() || self.back.exists()
     }
 
     /// Replaces the certificate; what was there stays beside it.
@@ -416,18 +436,20 @@ impl Place {
 
     /// What was replaced is in place again.
     fn roll_back(&self) -> Result<(), WriteError> {
-        let old = std::fs::read(&self.before).map_err(|source| WriteError::Os {
-            operation: "read",
-            path: self.before.clone(),
-            source,
-        })?;
-        self.target.replace(&old)?;
-        self.forget()
+        let failed = |operation, path: &Path| {
+            let path = path.to_owned();
+            move |source| WriteError::Os { operation, path, source }
+        };
+        std::fs::rename(&self.before, &self.back).map_err(failed("rename", &self.before))?;
+        sync_directory(self.target.directory())?;
+        let old = std::fs::read(&self.back).map_err(failed("read", &self.back))?;
+        self.target.replace(&old)
     }
 
     /// Whoever uses the certificate was told.
     fn forget(&self) -> Result<(), WriteError> {
         remove_if_there(&self.before)?;
+        remove_if_there(&self.back)?;
         sync_directory(self.target.directory())
     }
 

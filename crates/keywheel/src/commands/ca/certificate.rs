@@ -4,10 +4,14 @@ use std::path::PathBuf;
 
 use clap::Args;
 use keywheel_engine::client::certificate::{self, CertificateOptions};
+use keywheel_engine::client::error::ClientError;
+use keywheel_engine::client::first_in_token;
+use keywheel_engine::client::in_token::KeyPlace;
 
 use super::grant::{self, GrantFlags, LifetimeFlags, TemplateFlags};
 use super::offline::CertifierFlags;
 use super::report;
+use super::token_flags::KmsFlag;
 use crate::commands::{DONE, Setting, wait_for};
 use crate::failure::{Failure, Outcome};
 use crate::key_choice::KeyFlags;
@@ -19,7 +23,8 @@ use crate::{passwords, prompt};
   keywheel ca certificate svc.example.com svc.crt svc.key
   keywheel ca certificate --san svc.example.com --san 10.1.2.3 svc svc.crt svc.key
   keywheel ca certificate --provisioner admin --provisioner-password-file password.txt svc svc.crt svc.key
-  keywheel ca certificate --token-file token --kty OKP svc svc.crt svc.key")]
+  keywheel ca certificate --token-file token --kty OKP svc svc.crt svc.key
+  keywheel ca certificate --kms 'pkcs11:module-path=/usr/lib/softhsm/libsofthsm2.so;token=web?pin-source=/etc/web.pin' svc svc.crt 'pkcs11:object=web-1'")]
 pub(crate) struct Flags {
     /// The common name; also the only other name, unless --san is given
     #[arg(value_name = "subject")]
@@ -27,7 +32,7 @@ pub(crate) struct Flags {
     /// Where the certificate goes
     #[arg(value_name = "crt-file")]
     certificate: PathBuf,
-    /// Where the key goes
+    /// Where the key goes, or the pkcs11: URI of a key that is in a token already
     #[arg(value_name = "key-file")]
     key: PathBuf,
     /// A DNS name, IP address, e-mail address or URI of the certificate; can be given several times
@@ -41,6 +46,8 @@ pub(crate) struct Flags {
     template: TemplateFlags,
     #[command(flatten)]
     new_key: KeyFlags,
+    #[command(flatten)]
+    kms: KmsFlag,
     /// The file with a password that encrypts the new key
     #[arg(long, value_name = "file")]
     password_file: Option<PathBuf>,
@@ -56,6 +63,12 @@ pub(crate) fn run(flags: &Flags, setting: &Setting<'_>) -> Outcome {
     let (not_before, not_after) = flags.lifetime.check()?;
     if flags.grant.has_token() && !flags.san.is_empty() {
         return Err(Failure::usage("flag '--san' is incompatible with '--token'"));
+    }
+    let in_token = flags.kms.places(&flags.key, None, setting)?;
+    if in_token.is_some() && (flags.new_key.kty.is_some() || flags.password_file.is_some() && !flags.ca.offline) {
+        return Err(Failure::usage(
+            "a key in a token is incompatible with flags '--kty' and '--password-file': it is there already",
+        ));
     }
     wait_for(async {
         let key_password = passwords::from_optional_file(flags.password_file.as_deref())?;
@@ -74,6 +87,9 @@ pub(crate) fn run(flags: &Flags, setting: &Setting<'_>) -> Outcome {
             template_data: flags.template.data()?,
             certifier,
         };
+        if let Some((key, _)) = in_token {
+            return in_a_token(options, &key, flags.force, setting).await;
+        }
         let plan = loop {
             match certificate::check(&options).await {
                 Ok(plan) => break plan,
@@ -84,4 +100,22 @@ pub(crate) fn run(flags: &Flags, setting: &Setting<'_>) -> Outcome {
         report::first(&plan.run().await?, setting.voice)?;
         DONE
     })
+}
+
+/// The same for a key that is in a token already.
+async fn in_a_token(mut options: CertificateOptions, key: &KeyPlace, force: bool, setting: &Setting<'_>) -> Outcome {
+    let mut pin = None;
+    let plan = loop {
+        match first_in_token::check(&options, key, pin.as_ref()).await {
+            Ok(plan) => break plan,
+            Err(ClientError::PinRequired { token }) if pin.is_none() && prompt::somebody_is_there() => {
+                let question = format!("Please enter the PIN of the token '{token}'");
+                pin = Some(prompt::password(&question, "--kms", None)?);
+            }
+            Err(error) => grant::answer_for(error, &mut options.authorization)?,
+        }
+    };
+    prompt::may_overwrite(force, plan.overwrites().iter().map(PathBuf::as_path))?;
+    report::first(&plan.run().await?, setting.voice)?;
+    DONE
 }
