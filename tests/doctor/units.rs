@@ -41,6 +41,22 @@ fn a_template_renews_the_certificates_that_it_stands_for() {
 }
 
 #[test]
+fn our_agent_renews_the_pairs_of_its_settings() {
+    let place = Place::new();
+    new_key(&place, "e/a.key");
+    let words = "-f -80d openssl req -x509 -new -key e/a.key -out e/a.crt -subj /CN=a -days 90";
+    place.run("faketime", &words.split(' ').collect::<Vec<_>>()).ok();
+    place.write(
+        "units/keywheel-agent.service",
+        "[Service]\nExecStart=/usr/bin/keywheel agent run --config /etc/keywheel/agent.d\n",
+    );
+    place.write("e/pairs.toml", "[[certificate]]\ncertificate = \"b.crt\"\nkey = \"b.key\"\n");
+    assert_eq!(examine(&place, &["e"]).ids(), ["certificate-expiring"]);
+    place.write("e/pairs.toml", "[[certificate]]\ncertificate = \"a.crt\"\nkey = \"a.key\"\n");
+    assert_eq!(examine(&place, &["e"]).ids(), Vec::<&str>::new());
+}
+
+#[test]
 fn daemons_scripts_and_cron_jobs_that_keep_keys_are_each_found_where_they_stand() {
     let place = Place::new();
     std::fs::create_dir(place.file("e")).expect("it can be made");

@@ -161,6 +161,15 @@ pub enum Setting {
         /// The first name of the certificate.
         domain: String,
     },
+    /// A pair in the settings of our agent.
+    Agent {
+        /// The file.
+        file: String,
+        /// The certificate's file, absolute.
+        certificate: String,
+        /// The key's file, absolute.
+        key: String,
+    },
     /// A line of the settings of Caddy or lego that keeps keys.
     Reuse {
         /// The file.

@@ -91,8 +91,8 @@ fn key_of(scene: &Scene<'_>, journal: &Journal) -> Option<String> {
 fn previous(scene: &Scene<'_>, file: &File) -> Option<Finding> {
     let name = file.name().strip_prefix('.')?.strip_suffix(".previous")?;
     let current = scene.file(&join(file.folder(), name))?;
-    let pair = scene.pairs.iter().find(|pair| pair.certificate.path == current.path)?;
-    if scene.journal_of(pair).is_some() {
+    let pair = scene.pair_of(current)?;
+    if scene.journal_of(&pair).is_some() {
         return None;
     }
     Some(Finding {

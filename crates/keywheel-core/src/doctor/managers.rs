@@ -107,7 +107,7 @@ impl Manager {
                 let kept = file.folder() == folder && file.name().strip_prefix(stem)?.starts_with('.');
                 kept.then(|| Self::Lego { root: split(folder).0.into(), domain: domain.clone() })
             }
-            Setting::Certbot { .. } | Setting::Reuse { .. } => None,
+            Setting::Certbot { .. } | Setting::Agent { .. } | Setting::Reuse { .. } => None,
         })
     }
 

@@ -1,5 +1,6 @@
 //! Certificates and the keys that their names say are theirs.
 
+use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec;
@@ -14,11 +15,11 @@ use super::{Content, File, Finding, Setting, words};
 /// All pairs: by their names, by the settings of tools, by the commands that renew them, by the journals of ours.
 pub(super) fn find<'a>(scene: &Scene<'a>, renewers: &[Renewer<'a>]) -> Vec<Pair<'a>> {
     let mut pairs: Vec<Pair<'a>> = Vec::new();
+    let mut seen = BTreeSet::new();
     let mut add = |certificate: Option<&'a File>, key: Option<&'a File>| {
         let (Some(certificate), Some(key)) = (certificate, key) else { return };
-        let new = !pairs.iter().any(|pair| pair.certificate.path == certificate.path && pair.key.path == key.path);
         let fits = !certificate.certificates().is_empty() && !key.keys().is_empty();
-        if new && fits {
+        if fits && seen.insert((&certificate.path, &key.path)) {
             pairs.push(Pair { certificate, key });
         }
     };
@@ -34,10 +35,12 @@ pub(super) fn find<'a>(scene: &Scene<'a>, renewers: &[Renewer<'a>]) -> Vec<Pair<
         }
     }
     for setting in &scene.estate.settings {
-        if let Setting::AcmeSh { certificates, key: Some(key), .. } = setting {
-            for certificate in certificates {
-                add(scene.file(certificate), scene.file(key));
+        match setting {
+            Setting::AcmeSh { certificates, key: Some(key), .. } => {
+                certificates.iter().for_each(|certificate| add(scene.file(certificate), scene.file(key)));
             }
+            Setting::Agent { certificate, key, .. } => add(scene.file(certificate), scene.file(key)),
+            _ => {}
         }
     }
     for renewer in renewers {
@@ -218,7 +221,7 @@ fn lonely_key(scene: &Scene<'_>, file: &File) -> Option<Finding> {
     let other = ["accounts", "acme", "ca"].iter().any(|folder| is_in(&file.path, folder))
         || file.name().starts_with("ssh_")
         || file.name().ends_with(".next");
-    let paired = scene.pairs.iter().any(|pair| pair.key.path == file.path);
+    let paired = scene.pair_of_key(file).is_some();
     if other || paired || scene.is_certified(digest) {
         return None;
     }
@@ -234,7 +237,7 @@ fn encrypted(scene: &Scene<'_>, file: &File) -> Option<Finding> {
     if !file.keys().iter().any(|key| key.closed) {
         return None;
     }
-    let certificate = scene.pairs.iter().find(|pair| pair.key.path == file.path).map(|pair| pair.certificate.folder());
+    let certificate = scene.pair_of_key(file).map(|pair| pair.certificate.folder());
     let mut again = words(["keywheel", "doctor", "--password-file", "password.txt", &operand(file.folder())]);
     again.extend(certificate.filter(|folder| *folder != file.folder()).map(operand));
     Some(Finding {

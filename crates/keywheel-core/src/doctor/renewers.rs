@@ -64,8 +64,13 @@ pub(super) fn renews(scene: &Scene<'_>, renewers: &[Renewer<'_>], certificate: &
         Manager::Caddy { .. } => Some(Tool::Caddy),
         Manager::Plain => None,
     };
+    let is_of_agent = scene
+        .estate
+        .settings
+        .iter()
+        .any(|setting| matches!(setting, Setting::Agent { certificate: named, .. } if fits(named, certificate)));
     renewers.iter().any(|renewer| {
-        let all = tool == Some(renewer.tool);
+        let all = tool == Some(renewer.tool) || (is_of_agent && renewer.tool == Tool::OurAgent);
         all || renewer.files.iter().any(|file| fits(file, certificate))
     })
 }

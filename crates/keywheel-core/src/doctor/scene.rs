@@ -16,6 +16,8 @@ pub(super) struct Scene<'a> {
     by_real: BTreeMap<&'a str, &'a File>,
     /// Certificates with the key that their names say is theirs.
     pub(super) pairs: Vec<Pair<'a>>,
+    by_certificate: BTreeMap<&'a str, Pair<'a>>,
+    by_key: BTreeMap<&'a str, Pair<'a>>,
     keys: BTreeMap<KeyDigest, Vec<&'a File>>,
     certified: BTreeSet<KeyDigest>,
     /// What the links of certbot lead to.
@@ -36,6 +38,8 @@ impl<'a> Scene<'a> {
             by_path: estate.files.iter().map(|file| (file.path.as_str(), file)).collect(),
             by_real: BTreeMap::new(),
             pairs: Vec::new(),
+            by_certificate: BTreeMap::new(),
+            by_key: BTreeMap::new(),
             keys: BTreeMap::new(),
             certified: BTreeSet::new(),
             linked: BTreeSet::new(),
@@ -54,6 +58,10 @@ impl<'a> Scene<'a> {
             scene.certified.extend(file.certificates().iter().map(|certificate| certificate.key));
         }
         scene.pairs = super::pairs::find(&scene, renewers);
+        for pair in &scene.pairs {
+            scene.by_certificate.entry(&pair.certificate.path).or_insert(*pair);
+            scene.by_key.entry(&pair.key.path).or_insert(*pair);
+        }
         scene
     }
 
@@ -79,7 +87,12 @@ impl<'a> Scene<'a> {
 
     /// The key of a certificate, by name.
     pub(super) fn pair_of(&self, certificate: &File) -> Option<Pair<'a>> {
-        self.pairs.iter().copied().find(|pair| pair.certificate.path == certificate.path)
+        self.by_certificate.get(certificate.path.as_str()).copied()
+    }
+
+    /// The certificate of a key, by name.
+    pub(super) fn pair_of_key(&self, key: &File) -> Option<Pair<'a>> {
+        self.by_key.get(key.path.as_str()).copied()
     }
 
     /// The replacement that was begun for a pair.

@@ -1,13 +1,19 @@
 //! What the settings of certbot, acme.sh, lego and Caddy say about certificates and their keys.
 
+use std::path::Path;
+
 use keywheel_core::doctor::Setting;
 use serde_json::Value;
 
 use super::walk::Name;
 
-/// The setting in a file, if it is one.
-pub(super) fn of(name: &Name, bytes: &[u8]) -> Option<Setting> {
-    let text = std::str::from_utf8(bytes).ok()?;
+/// The settings in a file, if it is one of them.
+pub(super) fn of(name: &Name, bytes: &[u8]) -> Vec<Setting> {
+    let Ok(text) = std::str::from_utf8(bytes) else { return Vec::new() };
+    if name.extension() == Some("toml") { agent(name, text) } else { foreign(name, text).into_iter().collect() }
+}
+
+fn foreign(name: &Name, text: &str) -> Option<Setting> {
     let file_name = name.file_name();
     match name.extension() {
         Some("conf") => certbot(name, text).or_else(|| acme_sh(name, text)),
@@ -60,6 +66,23 @@ fn lego(name: &Name, text: &str) -> Option<Setting> {
     });
     let is_one = parent == "certificates" && value.get("certUrl").is_some();
     is_one.then_some(Setting::Lego { file: name.path.clone(), domain: domain?.to_owned() })
+}
+
+/// `[[certificate]]` of our agent; relative paths start where the file is.
+fn agent(name: &Name, text: &str) -> Vec<Setting> {
+    let Ok(table) = text.parse::<toml::Table>() else { return Vec::new() };
+    let folder = Path::new(&name.real).parent().unwrap_or(Path::new("/"));
+    let pairs = table.get("certificate").and_then(toml::Value::as_array).into_iter().flatten();
+    let setting = |pair: &toml::Value| {
+        let path = |field: &str| {
+            let path = pair.get(field)?.as_str()?;
+            Some(folder.join(path).to_string_lossy().into_owned())
+        };
+        let both = path("combined");
+        let (certificate, key) = (path("certificate").or(both.clone())?, path("key").or(both)?);
+        Some(Setting::Agent { file: name.path.clone(), certificate, key })
+    };
+    pairs.filter_map(setting).collect()
 }
 
 /// A line that holds this and is no comment.

@@ -227,7 +227,7 @@ impl Name {
 
     /// Whether it may hold a certificate, a key or a setting.
     fn is_of_interest(&self) -> bool {
-        const ENDS: &str = "pem crt cer cert der key json conf yml yaml caddyfile chain fullchain bundle private \
+        const ENDS: &str = "pem crt cer cert der key json conf toml yml yaml caddyfile chain fullchain bundle private \
             bak tmp temp new next previous rehearsal orig old save 0";
         self.extension().is_none_or(|extension| {
             let extension = extension.to_ascii_lowercase();

@@ -92,6 +92,23 @@ fn a_renewer_is_known_by_the_files_that_it_names() {
 }
 
 #[test]
+fn an_agent_renews_the_pairs_of_its_settings_where_it_runs() {
+    let mut estate = Builder::default();
+    estate.pair("/e/one", "/e/two", 1);
+    if let Content::Held { certificates, .. } = &mut estate.estate.files[0].content {
+        certificates[0].not_after = super::at(super::NOW + super::DAY);
+    }
+    estate.estate.settings = vec![Setting::Agent {
+        file: "/etc/keywheel/agent.d/a.toml".to_string(),
+        certificate: "/e/one".to_string(),
+        key: "/e/two".to_string(),
+    }];
+    assert_eq!(ids(&estate.findings()), ["certificate-expiring"]);
+    estate.command("agent.service", "/usr/bin/keywheel agent run --config /etc/keywheel/agent.d");
+    assert_eq!(estate.findings(), []);
+}
+
+#[test]
 fn the_files_that_a_renewer_names_are_a_pair_whatever_their_names_are() {
     let mut estate = Builder::default();
     estate.file("/e/one", super::estate::held(&[super::certificate(1)], &[]));
