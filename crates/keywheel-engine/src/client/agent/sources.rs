@@ -45,21 +45,18 @@ pub(super) struct Loaded {
     pub(super) key: Option<Box<Path>>,
     pub(super) profile: Arc<Profile>,
     pub(super) line: usize,
+    /// Which of the files that were found says so.
+    pub(super) source: usize,
     pub(super) facts: Result<Facts, Box<str>>,
-}
-
-/// What one file says now.
-#[derive(Debug)]
-pub(super) struct Found {
-    pub(super) file: Arc<Path>,
-    pub(super) entries: Result<Vec<Loaded>, ConfigError>,
 }
 
 /// What a look at all files brought.
 #[derive(Debug, Default)]
 pub(super) struct Scan {
-    /// The files that are new or changed.
-    pub(super) found: Vec<Found>,
+    /// The files that are new or changed, and why one cannot be used.
+    pub(super) found: Vec<(Arc<Path>, Result<(), ConfigError>)>,
+    /// What all of them say. In one piece: a large one goes back to the system as a whole, many small ones leave holes.
+    pub(super) entries: Vec<Loaded>,
     /// The files that are not there any more.
     pub(super) gone: Vec<Arc<Path>>,
     /// The settings, where their file was read again.
@@ -76,6 +73,12 @@ pub(super) struct Loader {
     defaults: Option<Defaults>,
     profiles: HashSet<Arc<Profile>>,
     seen: BTreeMap<Arc<Path>, Stamp>,
+}
+
+impl Loaded {
+    pub(super) fn key(&self) -> &Path {
+        self.key.as_deref().unwrap_or(&self.certificate)
+    }
 }
 
 impl Loader {
@@ -102,7 +105,7 @@ impl Loader {
                 continue;
             }
             let is_leader = Some(&file) == leader.as_ref();
-            let entries = match self.read(&file, is_leader) {
+            let found = match self.read(&file, is_leader) {
                 Ok(content) if !is_leader && (content.settings.is_some() || content.defaults.is_some()) => {
                     let message = format!("[agent] and [defaults] belong into {MAIN} of this directory");
                     Err(ConfigError { file: file.to_path_buf(), line: 0, message })
@@ -113,12 +116,13 @@ impl Loader {
                         self.defaults = content.defaults.clone();
                         scan.settings = Some(content.settings.clone().unwrap_or_default());
                     }
-                    Ok(self.load(content))
+                    self.load(content, &mut scan);
+                    Ok(())
                 }
                 Err(error) => Err(error),
             };
             self.seen.insert(file.clone(), stamp);
-            scan.found.push(Found { file, entries });
+            scan.found.push((file, found));
         }
         scan.gone = self.seen.keys().filter(|file| !files.contains_key(*file)).cloned().collect();
         self.seen.retain(|file, _| files.contains_key(file));
@@ -174,8 +178,7 @@ impl Loader {
         Content::parse(file, &text, self.defaults.as_ref().filter(|_| !is_leader), &self.surroundings)
     }
 
-    fn load(&mut self, content: Content) -> Vec<Loaded> {
-        let mut loaded = Vec::with_capacity(content.entries.len());
+    fn load(&mut self, content: Content, scan: &mut Scan) {
         for entry in content.entries {
             let profile = Arc::new(entry.profile);
             let profile = match self.profiles.get(&profile) {
@@ -187,16 +190,16 @@ impl Loader {
             };
             let facts = facts(&entry.certificate, &entry.key).map_err(String::into_boxed_str);
             let key = (entry.key != entry.certificate).then(|| entry.key.into_boxed_path());
-            loaded.push(Loaded {
+            scan.entries.push(Loaded {
                 name: entry.name.into(),
                 certificate: entry.certificate.into_boxed_path(),
                 key,
                 profile,
                 line: entry.line,
+                source: scan.found.len(),
                 facts,
             });
         }
-        loaded
     }
 }
 

@@ -22,9 +22,6 @@ pub(in crate::client::agent) struct Applied {
     pub(in crate::client::agent) refused: Vec<Arc<Path>>,
 }
 
-/// The entries of one file.
-type OfFile = (u32, Vec<Loaded>);
-
 impl Keeper {
     /// Takes over what the files say now. A file that is not right keeps what it said before.
     pub(in crate::client::agent) fn apply(&mut self, scan: Scan, now: Now) -> Applied {
@@ -36,32 +33,36 @@ impl Keeper {
         if let Some(settings) = scan.settings {
             self.settings = settings;
         }
-        let mut good: Vec<OfFile> = Vec::new();
-        for found in scan.found {
-            let file = self.file(&found.file);
-            match found.entries {
-                Ok(entries) => good.push((file, entries)),
-                Err(error) => self.refuse(file, error, &mut applied),
+        // The number of each file that was found, and whether what it says is taken over.
+        let mut found: Vec<(u32, bool)> = Vec::with_capacity(scan.found.len());
+        for (path, read) in scan.found {
+            let file = self.file(&path);
+            found.push((file, read.is_ok()));
+            if let Err(error) = read {
+                self.refuse(file, error, &mut applied);
             }
         }
         let gone: HashSet<u32> = scan.gone.iter().map(|path| self.file(path)).collect();
-        while let Some((file, error)) = self.contradiction(&good, &gone) {
-            good.retain(|(other, _)| *other != file);
+        let mut entries = scan.entries;
+        while let Some((source, error)) = self.contradiction(&entries, &found, &gone) {
+            entries.retain(|entry| entry.source != source);
+            let Some((file, good)) = found.get_mut(source) else { break };
+            *good = false;
+            let file = *file;
             applied.refused.extend(self.files.get(file as usize).map(|file| file.path.clone()));
             self.refuse(file, error, &mut applied);
         }
-        for (file, is_there) in good.iter().map(|(file, _)| (file, true)).chain(gone.iter().map(|file| (file, false))) {
-            if let Some(file) = self.files.get_mut(*file as usize) {
-                (file.error, file.is_there) = (None, is_there);
+        let read_anew: HashSet<u32> = found.iter().filter(|(_, good)| *good).map(|(file, _)| *file).collect();
+        for file in read_anew.iter().chain(&gone) {
+            if let Some(known) = self.files.get_mut(*file as usize) {
+                (known.error, known.is_there) = (None, !gone.contains(file));
             }
         }
-        self.take_away(&good, &gone, &mut applied);
-        self.pairs
-            .reserve(good.iter().map(|(_, entries)| entries.len()).sum::<usize>().saturating_sub(self.pairs.len()));
-        for (file, entries) in good {
-            for entry in entries {
-                self.put(entry, file, now, &mut applied);
-            }
+        self.take_away(&entries, &read_anew, &gone, &mut applied);
+        self.pairs.reserve(entries.len().saturating_sub(self.pairs.len()));
+        for entry in entries {
+            let file = found.get(entry.source).map_or(u32::MAX, |(file, _)| *file);
+            self.put(entry, file, now, &mut applied);
         }
         applied.loading.files = self.files.iter().filter(|file| file.is_there).count();
         applied.loading.certificates = self.pairs.iter().filter(|(_, managed)| !managed.leaves).count();
@@ -78,44 +79,47 @@ impl Keeper {
         }
     }
 
-    /// A name or a key that two files claim, or one twice.
-    fn contradiction(&self, good: &[OfFile], gone: &HashSet<u32>) -> Option<(u32, ConfigError)> {
-        let mut names: HashMap<&str, (u32, usize)> = HashMap::new();
-        let mut keys: HashMap<&Path, (u32, usize)> = HashMap::new();
-        let refusal = |file: u32, line: usize, what: String, other: u32| {
-            let path =
-                |file: u32| self.files.get(file as usize).map(|file| file.path.to_path_buf()).unwrap_or_default();
+    /// A name or a key that two files claim, or one twice: which of the files that were found is refused for it.
+    fn contradiction(
+        &self,
+        entries: &[Loaded],
+        found: &[(u32, bool)],
+        gone: &HashSet<u32>,
+    ) -> Option<(usize, ConfigError)> {
+        let mut names: HashMap<&str, &Loaded> = HashMap::with_capacity(entries.len());
+        let mut keys: HashMap<&Path, &Loaded> = HashMap::with_capacity(entries.len());
+        let path = |file: u32| self.files.get(file as usize).map(|file| file.path.to_path_buf()).unwrap_or_default();
+        let number = |entry: &Loaded| found.get(entry.source).map_or(u32::MAX, |(file, _)| *file);
+        let refusal = |entry: &Loaded, what: String, other: u32| {
             let message = format!("{what} is already in {}", path(other).display());
-            (file, ConfigError { file: path(file), line, message })
+            (entry.source, ConfigError { file: path(number(entry)), line: entry.line, message })
         };
-        for (file, entries) in good {
-            for entry in entries {
-                let key = entry.key.as_deref().unwrap_or(&entry.certificate);
-                if let Some((other, _)) = names.insert(&entry.name, (*file, entry.line)) {
-                    return Some(refusal(*file, entry.line, format!("certificate '{}'", entry.name), other));
-                }
-                if let Some((other, _)) = keys.insert(key, (*file, entry.line)) {
-                    return Some(refusal(*file, entry.line, format!("the key {}", key.display()), other));
-                }
+        let name_of = |name: &str| format!("certificate '{name}'");
+        let key_of = |key: &Path| format!("the key {}", key.display());
+        for entry in entries {
+            if let Some(other) = names.insert(&entry.name, entry) {
+                return Some(refusal(entry, name_of(&entry.name), number(other)));
+            }
+            if let Some(other) = keys.insert(entry.key(), entry) {
+                return Some(refusal(entry, key_of(entry.key()), number(other)));
             }
         }
-        let read_anew: HashSet<u32> = good.iter().map(|(file, _)| *file).collect();
+        let read_anew: HashSet<u32> = found.iter().filter(|(_, good)| *good).map(|(file, _)| *file).collect();
         let stay = self.pairs.iter().map(|(_, managed)| managed);
         for managed in stay.filter(|one| !one.leaves && !gone.contains(&one.file) && !read_anew.contains(&one.file)) {
-            if let Some((file, line)) = names.get(&*managed.name) {
-                return Some(refusal(*file, *line, format!("certificate '{}'", managed.name), managed.file));
+            if let Some(entry) = names.get(&*managed.name) {
+                return Some(refusal(entry, name_of(&managed.name), managed.file));
             }
-            if let Some((file, line)) = keys.get(managed.key()) {
-                return Some(refusal(*file, *line, format!("the key {}", managed.key().display()), managed.file));
+            if let Some(entry) = keys.get(managed.key()) {
+                return Some(refusal(entry, key_of(managed.key()), managed.file));
             }
         }
         None
     }
 
     /// Removes what its file does not name any more. What is under way is finished first.
-    fn take_away(&mut self, good: &[OfFile], gone: &HashSet<u32>, applied: &mut Applied) {
-        let read_anew: HashSet<u32> = good.iter().map(|(file, _)| *file).collect();
-        let named: HashSet<&str> = good.iter().flat_map(|(_, entries)| entries).map(|entry| &*entry.name).collect();
+    fn take_away(&mut self, entries: &[Loaded], read_anew: &HashSet<u32>, gone: &HashSet<u32>, applied: &mut Applied) {
+        let named: HashSet<&str> = entries.iter().map(|entry| &*entry.name).collect();
         let is_gone = |managed: &Managed| {
             (read_anew.contains(&managed.file) || gone.contains(&managed.file)) && !named.contains(&*managed.name)
         };
