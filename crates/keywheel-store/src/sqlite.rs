@@ -51,6 +51,9 @@ impl SqliteStore {
         let (path, connection, found) = aside(move || {
             prepare_file(&path, mode)?;
             let mut connection = connect(&path)?;
+            if mode == OpenMode::Create {
+                bring_home(&path, &connection);
+            }
             let mut session = Session::Sqlite(&mut connection);
             let found = match mode {
                 OpenMode::Create | OpenMode::Migrate => run_through(schema::migrate(&mut session))?,
@@ -158,6 +161,16 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
+/// Brings what a crash has left in the log into the file, before anything is added: else the log of a server that is killed
+/// again and again, never long after its start, would grow from start to start.
+fn bring_home(path: &Path, connection: &Connection) {
+    if std::fs::metadata(log_of(path)).is_ok_and(|log| log.len() > 0)
+        && let Err(error) = connection.execute_batch("PRAGMA wal_checkpoint(PASSIVE)")
+    {
+        tracing::warn!(%error, "what stands in the log of the database stays there until a checkpoint succeeds");
+    }
+}
+
 /// Makes the file where that is wanted, readable for its owner only; SQLite gives its log the same mode.
 fn prepare_file(path: &Path, mode: OpenMode) -> Result<(), StoreError> {
     let failed = |source: std::io::Error| StoreError::File { path: path.to_owned(), source: Arc::new(source) };
@@ -193,25 +206,23 @@ pub(crate) fn sync_folder_of(path: &Path) -> std::io::Result<()> {
 /// Moves committed pages from the log to the file, beside the writer, whenever something was committed.
 async fn checkpoint_now_and_then(path: PathBuf, commits: Arc<AtomicU64>) {
     let mut connection: Option<Connection> = None;
-    // What a crash has left in the log comes first: a server that is killed again and again would never come to it, and its
-    // log would grow from start to start.
-    let left = std::fs::metadata(log_of(&path)).is_ok_and(|log| log.len() > 0);
-    let mut checkpointed = (!left).then_some(0);
+    let mut checkpointed = 0;
     loop {
+        tokio::time::sleep(CHECKPOINT_PAUSE).await;
         let committed = commits.load(Ordering::Relaxed);
-        if checkpointed != Some(committed) {
-            let (path, open) = (path.clone(), connection.take());
-            match aside(move || checkpoint(&path, open)).await {
-                Ok(open) => {
-                    connection = Some(open);
-                    checkpointed = Some(committed);
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "a checkpoint failed; the log of the database grows until one succeeds")
-                }
+        if committed == checkpointed {
+            continue;
+        }
+        let (path, open) = (path.clone(), connection.take());
+        match aside(move || checkpoint(&path, open)).await {
+            Ok(open) => {
+                connection = Some(open);
+                checkpointed = committed;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a checkpoint failed; the log of the database grows until one succeeds")
             }
         }
-        tokio::time::sleep(CHECKPOINT_PAUSE).await;
     }
 }
 
