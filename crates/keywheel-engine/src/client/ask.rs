@@ -156,10 +156,12 @@ pub(super) fn failed(error: CallError) -> ClientError {
 /// How long the authority wants to be left alone, if it said so.
 pub(super) fn wanted_pause(error: &ClientError) -> Option<SignedDuration> {
     match error {
-        ClientError::Unreachable(cause) | ClientError::Unanswered(cause) => match cause.downcast_ref::<CallError>() {
-            Some(CallError::Busy { retry_after, .. }) => *retry_after,
-            _ => None,
-        },
+        ClientError::Unreachable(cause) | ClientError::NotRenewed(cause) | ClientError::Unanswered(cause) => {
+            match cause.downcast_ref::<CallError>() {
+                Some(CallError::Busy { retry_after, .. }) => *retry_after,
+                _ => None,
+            }
+        }
         _ => None,
     }
 }

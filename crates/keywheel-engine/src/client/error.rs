@@ -158,6 +158,9 @@ pub enum ClientError {
     /// The authority was not reached, or is busy.
     #[error("the certificate authority was not reached, try again")]
     Unreachable(#[source] Cause),
+    /// The same, where only files that are there already were to be replaced.
+    #[error("the certificate authority was not reached, the files are as they were: try again")]
+    NotRenewed(#[source] Cause),
     /// The same, with a key and a request that are kept: the authority may have answered.
     #[error("the certificate authority was not reached; try again, the next run goes on where this one stopped")]
     Unanswered(#[source] Cause),
@@ -237,9 +240,8 @@ impl ClientError {
             Self::PasswordRequired { .. } | Self::WrongPassword { .. } | Self::Provisioner { .. } => Fault::Usage,
             Self::ProvisionerPasswordRequired { .. } | Self::WrongProvisionerPassword { .. } => Fault::Usage,
             Self::Refused { .. } => Fault::Refused,
-            Self::Unreachable(_) | Self::Unanswered(_) | Self::Locked { .. } | Self::Changed { .. } => {
-                Fault::Unreachable
-            }
+            Self::Unreachable(_) | Self::NotRenewed(_) | Self::Unanswered(_) => Fault::Unreachable,
+            Self::Locked { .. } | Self::Changed { .. } => Fault::Unreachable,
             Self::NotTaken { .. } | Self::RolledBack { .. } => Fault::NotTaken,
             Self::Target { .. } | Self::Layout { .. } | Self::Recover { .. } | Self::Mint(_) | Self::Speak { .. } => {
                 Fault::Failed

@@ -183,7 +183,11 @@ impl Held {
             return self.conclude(old, new).await;
         }
         let asker = Asker { chain: &self.chain, signer: self.key.signer.clone(), mtls: self.options.mtls };
-        let chain = asker.renew(&self.options.certifier, Timestamp::now()).await?;
+        let answer = asker.renew(&self.options.certifier, Timestamp::now()).await;
+        let chain = answer.map_err(|error| match error {
+            ClientError::Unreachable(cause) => ClientError::NotRenewed(cause),
+            other => other,
+        })?;
         ask::check_chain(&chain, self.key.signer.public_key())?;
         // The key is in its place and stays there; the journal is for the hook, which a crash must not lose.
         let old_certificate = load::leaf(&self.chain)?.to_pem();
