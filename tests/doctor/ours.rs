@@ -184,6 +184,21 @@ fn a_weak_shared_kept_or_expiring_pair_of_ours_is_mended_by_what_is_pasted() {
 }
 
 #[test]
+fn what_a_failed_hook_leaves_is_found_and_the_pasted_command_ends_it() {
+    let ca = Ca::start();
+    ca.certificate("svc");
+    let place = &ca.place;
+    let failing = ["ca", "rekey", "--force", "--exec", "false"];
+    for (more, id) in [(&[][..], "previous-kept"), (&["--rollback"], "rekey-cut-off")] {
+        place.keywheel(&[&failing[..], more, &["svc.crt", "svc.key"]].concat()).fails(7, "the hook failed");
+        let found = examine(place, &["."]);
+        assert_eq!(found.problems(), [id], "{:#}", found.value);
+        paste(place, found.fix(id));
+        assert_eq!(problems(&ca), Vec::<String>::new());
+    }
+}
+
+#[test]
 fn what_was_put_aside_is_told_and_not_looked_into() {
     let ca = Ca::start();
     ca.certificate("svc");

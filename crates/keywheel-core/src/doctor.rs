@@ -190,6 +190,8 @@ pub struct Journal {
     pub certificate: Option<String>,
     /// The key's file, absolute.
     pub key: Option<String>,
+    /// Whether the new pair was in place, and was taken back since the hook or the proof failed.
+    pub rolled_back: bool,
     /// Whether a running process is at it.
     pub busy: bool,
 }

@@ -57,6 +57,9 @@ fn cut_off(scene: &Scene<'_>, journal: &Journal) -> Option<Finding> {
     let pair =
         scene.pairs.iter().find(|pair| key.as_deref().is_some_and(|key| pair.key.path == key || pair.key.real == key));
     let how_far = match journal.phase.as_deref() {
+        _ if journal.rolled_back => {
+            "hook or proof failed, and the old pair came back; mend that, and the next run tries again"
+        }
         Some("requested") => "the CA may have answered; the next run asks it again, with the same key",
         Some("issued") => "the new pair is there; the next run puts it in place",
         Some("installed") => "the new pair is in place; the next run tells the service",
@@ -76,7 +79,7 @@ fn cut_off(scene: &Scene<'_>, journal: &Journal) -> Option<Finding> {
     Some(Finding {
         kind: Kind::RekeyCutOff,
         files,
-        message: format!("a replacement of the pair was cut off: {how_far}"),
+        message: format!("a replacement of the pair did not come to its end: {how_far}"),
         fix: fix.or_else(|| Some(vec![words(["ls", "-lA", "--", &journal.path])])),
     })
 }

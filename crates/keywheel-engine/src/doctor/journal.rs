@@ -33,6 +33,7 @@ pub(super) fn read(folder: &Name, locked: &BTreeSet<u64>, notes: &mut Vec<Note>)
         phase: text("phase"),
         certificate: text("certificate"),
         key: text("key"),
+        rolled_back: value.get("rolled_back").and_then(Value::as_bool).unwrap_or(false),
         busy,
     })
 }

@@ -89,7 +89,14 @@ impl Builder {
 
     pub(super) fn journal(&mut self, path: &str, phase: &str, busy: bool) {
         let phase = Some(phase.to_string());
-        self.estate.journals.push(Journal { path: path.to_string(), phase, certificate: None, key: None, busy });
+        self.estate.journals.push(Journal {
+            path: path.to_string(),
+            phase,
+            certificate: None,
+            key: None,
+            rolled_back: false,
+            busy,
+        });
     }
 
     /// A line of a service.
