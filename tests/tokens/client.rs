@@ -1,7 +1,7 @@
 //! A service whose key is in a token: its certificate is rekeyed and renewed, and the keys stay where they are.
 
-use keywheel_tests::ca::Ca;
-use keywheel_tests::place::Place;
+use keywheel_tests::ca::{Background, Ca};
+use keywheel_tests::place::{Place, keywheel};
 use keywheel_tests::softhsm::{MODULE, PIN, token};
 
 use crate::authority::ca;
@@ -214,5 +214,27 @@ fn a_run_that_was_killed_on_its_way_back_tells_of_it_the_next_time() {
     service.run(&[&words[..], &later].concat()).ok();
     assert!(service.place().file("told").exists());
     assert_eq!(service.place().read("svc.crt"), before);
+    assert_eq!(service.left_over(), Vec::<String>::new());
+}
+
+#[test]
+fn a_daemon_renews_a_certificate_whose_key_is_in_a_token() {
+    let service = Service::start();
+    service.key("01", "web-1");
+    let public = service.public("web-1");
+    service.certificate("web-1");
+    let mut command = service.place().command(keywheel());
+    command.args(["ca", "renew", "--daemon", "--renew-period", "1s", "--exec", "touch told", "--kms", &service.kms]);
+    command.args(["svc.crt", "pkcs11:object=web-1"]);
+    let mut daemon = Background::start(command);
+    for _ in 0..2 {
+        let before = service.place().read("svc.crt");
+        daemon.wait_for("svc.example certificate renewed, next in 1s");
+        assert_ne!(service.place().read("svc.crt"), before);
+        service.belongs_to(&public);
+    }
+    assert!(service.place().file("told").exists());
+    daemon.signal("TERM");
+    assert_eq!(daemon.wait(), 0);
     assert_eq!(service.left_over(), Vec::<String>::new());
 }

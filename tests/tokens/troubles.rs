@@ -117,3 +117,19 @@ fn while_the_token_is_away_clients_are_told_to_try_again_and_then_are_served_wit
     std::fs::rename(ca.place.file("away"), ca.place.file("tokens")).expect("the token comes back");
     ca.place.keywheel(&["ca", "rekey", "--force", &certificate, &key]).ok();
 }
+
+#[test]
+fn a_reload_with_another_pin_is_refused_and_the_ca_goes_on_with_its_own() {
+    let mut ca = ca(&[]);
+    let right = ca.place.read("pin");
+    // Once it answers it heeds signals.
+    let (certificate, key) = ca.certificate("svc.example");
+    ca.place.write("pin", "12345678\n");
+    ca.server.signal("HUP");
+    ca.server.wait_for("the token 'lab' is open in this process with another PIN");
+    ca.place.keywheel(&["ca", "rekey", "--force", &certificate, &key]).ok();
+    ca.place.write("pin", right);
+    ca.server.signal("HUP");
+    ca.server.wait_for("read again");
+    ca.place.keywheel(&["ca", "rekey", "--force", &certificate, &key]).ok();
+}

@@ -13,6 +13,7 @@ use keywheel_wire::x509::certificate::Certificate;
 use tokio::sync::mpsc;
 
 use super::error::ClientError;
+use super::in_token::{self, InTokenOptions};
 use super::rekey::{self, RekeyOptions, RekeyOutcome, RekeyReport};
 use super::renew::{self, RenewOptions};
 use super::{ask, load};
@@ -42,6 +43,8 @@ pub enum Job {
     Rekey(RekeyOptions),
     /// The same key.
     Renew(RenewOptions),
+    /// The same key, which is in a token.
+    RenewInToken(Box<InTokenOptions>),
 }
 
 /// What the daemon is told from outside.
@@ -103,6 +106,7 @@ async fn resumes(options: &DaemonOptions, now: Timestamp) -> Result<bool, Client
     let resumes = match &job {
         Job::Rekey(job) => rekey::check(job, now).await?.resumes(),
         Job::Renew(job) => renew::check(job, now).await?.resumes(),
+        Job::RenewInToken(job) => in_token::check(job, now).await?.resumes(),
     };
     check_times(options, &leaf(certificate_of(&job))?)?;
     Ok(resumes)
@@ -258,6 +262,10 @@ impl Daemon {
                 job.afterwards.hook.must_be_there = false;
                 renew::run(&job, now).await
             }
+            Job::RenewInToken(mut job) => {
+                job.afterwards.hook.must_be_there = false;
+                in_token::run(&job, now).await
+            }
         }
     }
 
@@ -300,10 +308,7 @@ impl Daemon {
 /// Times that cannot work with this certificate are refused at the start.
 fn check_times(options: &DaemonOptions, leaf: &Certificate) -> Result<(), ClientError> {
     let whole = leaf.not_after().duration_since(leaf.not_before());
-    let lead = match &options.job {
-        Job::Rekey(job) => job.expires_in,
-        Job::Renew(job) => job.expires_in,
-    };
+    let lead = lead(&options.job);
     let positive = |time: Option<SignedDuration>| time.filter(|time| time.is_positive());
     let refuse = |flag: &str, value: SignedDuration| {
         Err(ClientError::Usage(format!(
@@ -327,15 +332,21 @@ fn check_times(options: &DaemonOptions, leaf: &Certificate) -> Result<(), Client
 fn period_flag(job: &Job) -> &'static str {
     match job {
         Job::Rekey(_) => "rekey-period",
-        Job::Renew(_) => "renew-period",
+        Job::Renew(_) | Job::RenewInToken(_) => "renew-period",
+    }
+}
+
+/// How long before the end, if that was said.
+fn lead(job: &Job) -> Option<SignedDuration> {
+    match job {
+        Job::Rekey(job) => job.expires_in,
+        Job::Renew(job) => job.expires_in,
+        Job::RenewInToken(job) => job.expires_in,
     }
 }
 
 fn timing(options: &DaemonOptions) -> Timing {
-    let lead = match &options.job {
-        Job::Rekey(job) => job.expires_in,
-        Job::Renew(job) => job.expires_in,
-    };
+    let lead = lead(&options.job);
     let positive = |time: Option<SignedDuration>| time.filter(|time| time.is_positive());
     match (positive(options.period), positive(lead)) {
         (Some(period), _) => Timing::Every(period),
@@ -350,6 +361,10 @@ fn current(job: &Job) -> Job {
         (Ok(new), Ok(old)) => new.not_before() >= old.not_before(),
         (Ok(_), Err(_)) => true,
         (Err(_), _) => false,
+    };
+    // A renewal keeps the key.
+    let goes_on = |new: &Path, old: &Path| {
+        matches!((leaf(new), leaf(old)), (Ok(new), Ok(old)) if new.spki() == old.spki()) && is_newer(new, old)
     };
     match job {
         Job::Rekey(job) => {
@@ -375,14 +390,17 @@ fn current(job: &Job) -> Job {
         }
         Job::Renew(job) => {
             let mut job = RenewOptions { expires_in: None, ..job.clone() };
-            if let Some(out) = job.out.clone() {
-                let same_key =
-                    matches!((leaf(&out), leaf(&job.certificate)), (Ok(new), Ok(old)) if new.spki() == old.spki());
-                if same_key && is_newer(&out, &job.certificate) {
-                    job.certificate = out;
-                }
+            if let Some(out) = job.out.clone().filter(|out| goes_on(out, &job.certificate)) {
+                job.certificate = out;
             }
             Job::Renew(job)
+        }
+        Job::RenewInToken(job) => {
+            let mut job = InTokenOptions { expires_in: None, ..(**job).clone() };
+            if let Some(out) = job.out.clone().filter(|out| goes_on(out, &job.certificate)) {
+                job.certificate = out;
+            }
+            Job::RenewInToken(Box::new(job))
         }
     }
 }
@@ -391,6 +409,7 @@ fn certificate_of(job: &Job) -> &Path {
     match job {
         Job::Rekey(job) => &job.certificate,
         Job::Renew(job) => &job.certificate,
+        Job::RenewInToken(job) => &job.certificate,
     }
 }
 

@@ -181,6 +181,11 @@ pub async fn check(options: &InTokenOptions, now: Timestamp) -> Result<InTokenPl
     })
 }
 
+/// Checks and runs in one go, where nobody is asked in between.
+pub(super) async fn run(options: &InTokenOptions, now: Timestamp) -> Result<RekeyOutcome, ClientError> {
+    take(options, now)?.run().await
+}
+
 fn take(options: &InTokenOptions, now: Timestamp) -> Result<Held, ClientError> {
     let hook = Hook::check(&options.afterwards.hook).map_err(ClientError::HookRefused)?;
     if options.afterwards.pkcs12.is_some() && options.new_key.as_ref().unwrap_or(&options.key).token().is_some() {

@@ -64,11 +64,8 @@ pub(crate) fn run(flags: &Flags, setting: &Setting<'_>) -> Outcome {
         ));
     }
     let in_token = flags.kms.places(&key, None, setting)?;
-    if in_token.is_some() && (afterwards.daemon || afterwards.layout.is_some()) {
-        return Err(Failure::usage(
-            "a key in a token is incompatible with flags '--daemon', '--layout' and '--combined'",
-        )
-        .hint("run 'ca renew --expires-in <duration>' by a timer instead of the daemon"));
+    if in_token.is_some() && afterwards.layout.is_some() {
+        return Err(Failure::usage("a key in a token is incompatible with flags '--layout' and '--combined'"));
     }
     wait_for(async {
         let password = passwords::from_optional_file(flags.password_file.as_deref())?;
@@ -76,7 +73,7 @@ pub(crate) fn run(flags: &Flags, setting: &Setting<'_>) -> Outcome {
         let mut then = afterwards.then.clone();
         then.hook.output_to_stderr = setting.voice.speaks_json();
         if let Some((key, new_key)) = in_token {
-            let options = InTokenOptions {
+            let mut options = InTokenOptions {
                 certificate,
                 out: flags.out.clone(),
                 key,
@@ -88,6 +85,12 @@ pub(crate) fn run(flags: &Flags, setting: &Setting<'_>) -> Outcome {
                 mtls: flags.mtls,
                 afterwards: then,
             };
+            if afterwards.daemon {
+                token_flags::checked(&mut options).await?;
+                let options = DaemonOptions { job: Job::RenewInToken(Box::new(options)), period: afterwards.period };
+                daemon::check(&options, Timestamp::now()).await?;
+                return watch::run(options, report::RENEWAL, setting).await;
+            }
             return token_flags::replace(options, report::RENEWAL, flags.force, false, setting).await;
         }
         let mut options = RenewOptions {

@@ -86,6 +86,20 @@ impl KmsFlag {
     }
 }
 
+/// Checks everything; passwords and PINs that are missing are asked for.
+pub(crate) async fn checked(options: &mut InTokenOptions) -> Outcome<InTokenPlan> {
+    loop {
+        match in_token::check(options, Timestamp::now()).await {
+            Ok(plan) => return Ok(plan),
+            Err(ClientError::PinRequired { token }) if options.pin.is_none() && prompt::somebody_is_there() => {
+                let question = format!("Please enter the PIN of the token '{token}'");
+                options.pin = Some(prompt::password(&question, "--kms", None)?);
+            }
+            Err(error) => passwords::answer(error, &mut options.password)?,
+        }
+    }
+}
+
 /// Replaces a certificate whose key is in a token, once.
 pub(crate) async fn replace(
     mut options: InTokenOptions,
@@ -94,16 +108,7 @@ pub(crate) async fn replace(
     dry_run: bool,
     setting: &Setting<'_>,
 ) -> Outcome {
-    let plan = loop {
-        match in_token::check(&options, Timestamp::now()).await {
-            Ok(plan) => break plan,
-            Err(ClientError::PinRequired { token }) if options.pin.is_none() && prompt::somebody_is_there() => {
-                let question = format!("Please enter the PIN of the token '{token}'");
-                options.pin = Some(prompt::password(&question, "--kms", None)?);
-            }
-            Err(error) => passwords::answer(error, &mut options.password)?,
-        }
-    };
+    let plan = checked(&mut options).await?;
     if let Some(remaining) = plan.not_yet() {
         report::not_yet(remaining, deed, setting.voice)?;
         return DONE;
