@@ -130,6 +130,24 @@ fn certificates_that_are_over_or_nearly_over_are_found() {
 }
 
 #[test]
+fn without_a_path_the_usual_places_of_the_user_are_examined() {
+    let place = Place::new();
+    pair(&place, "a.example", "step/certs/a.crt", "step/secrets/a_key");
+    pair(&place, "b.example", ".lego/certificates/b.crt", ".lego/certificates/b.key");
+    let of_ours = |place: &Place| {
+        let done = place.keywheel(&["doctor", "--json", "--unit-path", "."]);
+        let all: serde_json::Value = serde_json::from_str(&done.stdout).expect("it is JSON");
+        let all = all["findings"].as_array().expect("a list").clone();
+        let ours = all.iter().filter(|one| one["files"].to_string().contains(&place.path().display().to_string()));
+        ours.map(|one| one["id"].as_str().expect("text").to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(of_ours(&place), Vec::<String>::new());
+    new_key(&place, "step/secrets/a_key");
+    new_key(&place, ".lego/certificates/b.key");
+    assert_eq!(of_ours(&place), ["pair-mismatch", "pair-mismatch"]);
+}
+
+#[test]
 fn a_weak_key_is_found() {
     let place = Place::new();
     std::fs::create_dir(place.file("e")).expect("it can be made");
@@ -179,4 +197,7 @@ fn halves_are_worth_knowing_and_der_is_read_as_well() {
         .run("openssl", &["pkcs8", "-topk8", "-nocrypt", "-in", "e/b.key", "-outform", "DER", "-out", "a.der.key"])
         .ok();
     assert_eq!(examine(&place, &["a.der.crt", "a.der.key"]).ids(), ["pair-mismatch"]);
+    let whole = std::fs::read(place.file("a.der.crt")).expect("it can be read");
+    place.write("a.der.crt", &whole[..whole.len() - 1]);
+    assert_eq!(examine(&place, &["a.der.crt"]).ids(), ["torn-file"]);
 }

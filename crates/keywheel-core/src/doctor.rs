@@ -225,7 +225,7 @@ pub fn examine(estate: &Estate, now: Timestamp) -> Vec<Finding> {
     findings.extend(keys::judge(&scene));
     findings.extend(renewers::judge(&scene, &renewers));
     findings.extend(expiry::judge(&scene, &renewers, now));
-    findings.extend(leftovers::judge(&scene, now));
+    findings.extend(leftovers::judge(&scene, &renewers, now));
     findings.sort();
     findings.dedup();
     grouped(findings)

@@ -8,19 +8,21 @@ use alloc::vec::Vec;
 use jiff::{SignedDuration, Timestamp};
 
 use super::kind::Kind;
-use super::managers::{Manager, Order};
+use super::managers::{Manager, Order, Steps};
 use super::pairs::{distinct, is_pair_name};
-use super::scene::{Scene, is_in, join, split};
+use super::renewers::{Renewer, usual_command};
+use super::scene::{Pair, Scene, is_in, join, split};
 use super::{Content, File, Finding, Journal, words};
 
 /// A temporary file that is younger may belong to a tool that runs right now.
 const AT_WORK: SignedDuration = SignedDuration::from_mins(10);
 
 /// Everything that a tool would have removed, had it come to its end.
-pub(super) fn judge(scene: &Scene<'_>, now: Timestamp) -> Vec<Finding> {
-    let mut found: Vec<Finding> = scene.estate.journals.iter().filter_map(|journal| cut_off(scene, journal)).collect();
+pub(super) fn judge(scene: &Scene<'_>, renewers: &[Renewer<'_>], now: Timestamp) -> Vec<Finding> {
+    let journals = scene.estate.journals.iter();
+    let mut found: Vec<Finding> = journals.filter_map(|journal| cut_off(scene, renewers, journal)).collect();
     for file in &scene.estate.files {
-        found.extend(previous(scene, file));
+        found.extend(previous(scene, renewers, file));
         found.extend(put_aside(file));
         found.extend(temporary(scene, file, now));
         found.extend(lock(file, now));
@@ -49,7 +51,7 @@ fn is_of_caddy(file: &File) -> bool {
     digits && split(split(issuers).0).1 == "certificates"
 }
 
-fn cut_off(scene: &Scene<'_>, journal: &Journal) -> Option<Finding> {
+fn cut_off(scene: &Scene<'_>, renewers: &[Renewer<'_>], journal: &Journal) -> Option<Finding> {
     if journal.busy {
         return None;
     }
@@ -65,7 +67,7 @@ fn cut_off(scene: &Scene<'_>, journal: &Journal) -> Option<Finding> {
         Some("installed") => "the new pair is in place; the next run tells the service",
         _ => "nothing had been asked yet; the next run removes it",
     };
-    let fix = pair.and_then(|pair| Manager::Plain.order(Order::NewKey, pair.certificate, pair.key));
+    let fix = pair.and_then(|pair| again(renewers, pair));
     // A pair that does not match is said as such, with the same command.
     let mismatched = pair.is_some_and(|pair| {
         let known = pair.key.keys().first().and_then(|key| key.digest);
@@ -84,6 +86,12 @@ fn cut_off(scene: &Scene<'_>, journal: &Journal) -> Option<Finding> {
     })
 }
 
+/// By what replaces the pair as a rule, so that hook and proof are the same; else by hand.
+fn again(renewers: &[Renewer<'_>], pair: &Pair<'_>) -> Option<Steps> {
+    usual_command(renewers, pair.certificate)
+        .or_else(|| Manager::Plain.order(Order::NewKey, pair.certificate, pair.key))
+}
+
 /// The key of a journal: what it says, else what its own name says.
 fn key_of(scene: &Scene<'_>, journal: &Journal) -> Option<String> {
     let (folder, name) = split(&journal.path);
@@ -91,7 +99,7 @@ fn key_of(scene: &Scene<'_>, journal: &Journal) -> Option<String> {
     if scene.file(&beside).is_some() { Some(beside) } else { journal.key.clone() }
 }
 
-fn previous(scene: &Scene<'_>, file: &File) -> Option<Finding> {
+fn previous(scene: &Scene<'_>, renewers: &[Renewer<'_>], file: &File) -> Option<Finding> {
     let name = file.name().strip_prefix('.')?.strip_suffix(".previous")?;
     let current = scene.file(&join(file.folder(), name))?;
     let pair = scene.pair_of(current)?;
@@ -104,7 +112,7 @@ fn previous(scene: &Scene<'_>, file: &File) -> Option<Finding> {
         message:
             "the last replacement was never proved to be in use, so the certificate and key before it are still kept"
                 .to_string(),
-        fix: Manager::Plain.order(Order::NewKey, pair.certificate, pair.key),
+        fix: again(renewers, &pair),
     })
 }
 

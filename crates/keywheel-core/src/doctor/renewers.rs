@@ -87,6 +87,22 @@ pub(super) fn is_kept_by_settings(scene: &Scene<'_>, file: &File) -> bool {
     })
 }
 
+/// How the pair is replaced as it always is, with its hook and its proof: by its service or cron job.
+pub(super) fn usual_command(renewers: &[Renewer<'_>], certificate: &File) -> Option<Steps> {
+    let ours = renewers.iter().filter(|renewer| renewer.tool == Tool::OurRekey);
+    let renewer = ours.into_iter().find(|renewer| renewer.files.iter().any(|file| fits(file, certificate)))?;
+    let template = renewer.files.iter().any(|file| file.contains('%'));
+    let verb = if renewer.says("--daemon") { "restart" } else { "start" };
+    match renewer.line.unit.as_deref() {
+        _ if template => None,
+        Some(unit) => Some(vec![words(["systemctl", verb, unit])]),
+        None => {
+            let program = core::iter::once(renewer.program).chain(renewer.arguments.iter().copied());
+            Some(vec![program.map(String::from).collect()])
+        }
+    }
+}
+
 fn of_line(line: &CommandLine) -> Option<Renewer<'_>> {
     line.words.iter().enumerate().find_map(|(index, program)| {
         let rest = line.words.get(index + 1..)?.iter().map(String::as_str);

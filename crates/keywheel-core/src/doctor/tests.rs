@@ -99,6 +99,29 @@ fn a_pair_whose_replacement_was_cut_off_is_mended_by_going_on() {
 }
 
 #[test]
+fn a_replacement_goes_on_as_its_service_would_do_it() {
+    for (line, unit, fix) in [
+        ("keywheel ca rekey --force --exec reload /e/svc.crt /e/svc.key", true, "systemctl start x.service"),
+        ("keywheel ca rekey --daemon --exec reload /e/svc.crt /e/svc.key", true, "systemctl restart x.service"),
+        (
+            "keywheel ca rekey --force --exec reload /e/svc.crt /e/svc.key",
+            false,
+            "keywheel ca rekey --force --exec reload /e/svc.crt /e/svc.key",
+        ),
+        ("keywheel ca rekey --force /e/%i.crt /e/%i.key", true, "keywheel ca rekey --force /e/svc.crt /e/svc.key"),
+    ] {
+        let mut estate = Builder::default();
+        estate.pair("/e/svc.crt", "/e/svc.key", 1);
+        estate.journal("/e/.svc.key.keywheel", "requested", false);
+        estate.command("x.service", line);
+        if !unit {
+            estate.estate.commands[0].unit = None;
+        }
+        assert_eq!(fixes(&estate.findings()), [fix], "{line}");
+    }
+}
+
+#[test]
 fn a_replacement_that_runs_right_now_is_left_alone() {
     let mut estate = Builder::default();
     estate.pair("/e/svc.crt", "/e/svc.key", 1);

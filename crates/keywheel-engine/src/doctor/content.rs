@@ -25,7 +25,11 @@ pub(super) fn of(name: &Name, bytes: &[u8], password: Option<&[u8]>, notes: &mut
         return torn("it holds nothing but zeros or white space");
     }
     if bytes.first() == Some(&SEQUENCE) {
-        return of_der(bytes);
+        return if is_pair && is_shorter_than_it_says(bytes) {
+            torn("it is shorter than it says")
+        } else {
+            of_der(bytes)
+        };
     }
     if !bytes.windows(11).any(|window| window == b"-----BEGIN ") {
         return if is_pair && b"-----BEGIN ".starts_with(bytes) {
@@ -66,6 +70,17 @@ fn matters(label: &str) -> bool {
 
 fn torn(problem: &str) -> Content {
     Content::Torn { problem: problem.to_owned() }
+}
+
+/// The length that DER begins with, in its long form.
+fn is_shorter_than_it_says(bytes: &[u8]) -> bool {
+    let (length, head) = match bytes {
+        [_, 0x81, length, ..] => (usize::from(*length), 3),
+        [_, 0x82, high, low, ..] => (usize::from(*high) << 8 | usize::from(*low), 4),
+        [_, 0x81] | [_, 0x82, ..] | [_] => return true,
+        _ => return false,
+    };
+    bytes.len() < head + length
 }
 
 fn of_der(bytes: &[u8]) -> Content {
@@ -134,4 +149,47 @@ fn certificate_facts(certificate: &Certificate) -> CertificateFacts {
 /// Whoever had a certificate signed does not write to our reader's terminal.
 fn plain(text: &str) -> String {
     text.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).take(256).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn is_torn(name: &str, bytes: &[u8]) -> bool {
+        matches!(of(&Name::for_test(name), bytes, None, &mut Vec::new()), Content::Torn { .. })
+    }
+
+    #[test]
+    fn what_is_cut_off_is_told_from_what_is_something_else() {
+        for bytes in [
+            &b"--"[..],
+            b"-----BEGIN",
+            b"-----BEGIN CERTIFICATE",
+            b"-----BEGIN CERTIFICATE-----\nMII",
+            b"\0\0\0",
+            b" \n",
+        ] {
+            assert!(is_torn("/e/svc.crt", bytes), "{bytes:?}");
+        }
+        for bytes in [&[0x30][..], &[0x30, 0x82, 1], &[0x30, 0x82, 1, 0, 1, 2, 3], &[0x30, 0x81, 9, 1]] {
+            assert!(is_torn("/e/svc.cer", bytes), "{bytes:?}");
+            assert!(!is_torn("/e/notes", bytes), "{bytes:?}");
+        }
+        for bytes in [&b"hello"[..], b"-----BEGIN PGP PUBLIC KEY BLOCK-----\nx", &[0x30, 0x03, 1, 2, 3]] {
+            assert!(!is_torn("/e/svc.key", bytes), "{bytes:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn rubbish_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200), pem: bool) {
+            let bytes = if pem { [b"-----BEGIN CERTIFICATE-----\n", bytes.as_slice()].concat() } else { bytes };
+            let _ = of(&Name::for_test("/e/svc.crt"), &bytes, Some(b"x"), &mut Vec::new());
+            for name in ["/r/renewal/a.conf", "/e/a.json", "/e/a.toml", "/e/Caddyfile", "/e/.lego.yml"] {
+                let _ = super::super::settings::of(&Name::for_test(name), &bytes);
+            }
+        }
+    }
 }

@@ -212,6 +212,14 @@ mod tests {
         assert_eq!(commands_of(text), [words.map(str::to_owned).to_vec()]);
     }
 
+    proptest::proptest! {
+        #[test]
+        fn rubbish_never_panics(text in "(\\[Service\\]\n)?[A-Za-z=\\\\ \"'$%{};#\n\\[\\]]{0,120}") {
+            let _ = commands_of(&text);
+            let _ = split_words(&text);
+        }
+    }
+
     #[test]
     fn an_empty_value_takes_back_what_was_said() {
         let text = "[Service]\nExecStart=step ca renew a b\nExecStart=\nExecStart=keywheel ca rekey a b\n";

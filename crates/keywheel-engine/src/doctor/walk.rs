@@ -215,6 +215,13 @@ impl Name {
         }
     }
 
+    /// A file of this name.
+    #[cfg(test)]
+    pub(super) fn for_test(path: &str) -> Self {
+        let metadata = std::fs::symlink_metadata("/").unwrap();
+        Self::new(path.to_owned(), Path::new(path), &metadata)
+    }
+
     /// The last part of the path.
     pub(super) fn file_name(&self) -> &str {
         self.path.rsplit('/').next().unwrap_or_default()
