@@ -164,9 +164,14 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
 /// Brings what a crash has left in the log into the file, before anything is added: else the log of a server that is killed
 /// again and again, never long after its start, would grow from start to start.
 fn bring_home(path: &Path, connection: &Connection) {
-    if std::fs::metadata(log_of(path)).is_ok_and(|log| log.len() > 0)
-        && let Err(error) = connection.execute_batch("PRAGMA wal_checkpoint(PASSIVE)")
-    {
+    if !std::fs::metadata(log_of(path)).is_ok_and(|log| log.len() > 0) {
+        return;
+    }
+    // Somebody else who reads the file, such as a backup, is not waited for.
+    let brought = connection
+        .busy_timeout(Duration::ZERO)
+        .and_then(|()| connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)"));
+    if let Err(error) = connection.busy_timeout(PATIENCE).and(brought) {
         tracing::warn!(%error, "what stands in the log of the database stays there until a checkpoint succeeds");
     }
 }
