@@ -8,7 +8,7 @@ use keywheel_tests::place::Place;
 use tempfile::TempDir;
 
 /// Enough for all certificates of a long run, and soon full.
-const SIZE: &str = "size=48m";
+const SIZE: &str = "size=64m";
 
 /// A file system in memory, mounted in a folder of its own; it goes away with the value.
 pub struct Disk {
