@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use keywheel_reach::files::conversion;
 use keywheel_reach::files::layout::Layout;
-use keywheel_reach::files::pair::{Pair, PairError, Recovered};
+use keywheel_reach::files::pair::{PairError, Recovered};
 
 use super::error::ClientError;
 use super::{load, place};
@@ -36,10 +36,9 @@ pub struct LayoutReport {
 /// Tells how a pair lies, or lets it lie otherwise; both names go on showing what they show, at every moment.
 pub fn run(options: &LayoutOptions) -> Result<LayoutReport, ClientError> {
     let (certificate, key) = (&options.certificate, &options.key);
+    // Opening the pair goes on with a conversion that was cut off.
+    let before = before(options)?;
     let file = options.file.clone().or_else(|| conversion::combined_file(certificate, key));
-    let is_combined = conversion::combined_file(certificate, key).is_some();
-    // A conversion that was cut off shows two layouts; where it went is said by what is asked for now.
-    let before = if is_combined { Layout::Combined } else { before(options)? };
     let now = options.to.unwrap_or(before);
     match (before, now) {
         (Layout::Combined, Layout::Combined) => {}
@@ -65,31 +64,27 @@ pub fn run(options: &LayoutOptions) -> Result<LayoutReport, ClientError> {
     Ok(LayoutReport { before, now, file: file.filter(|_| now == Layout::Combined) })
 }
 
-/// How the two lie, where they are not links to one file.
+/// How the two lie; names that are not there yet, as what is in the one file that is to become two.
 fn before(options: &LayoutOptions) -> Result<Layout, ClientError> {
     let (certificate, key) = (&options.certificate, &options.key);
-    match Pair::open(certificate, key, None) {
-        Ok(pair) if pair.key().exists() && pair.certificate().exists() => Ok(pair.layout()),
-        // Names that are not there yet, for what is in one file.
-        Ok(_) | Err(PairError::HalfCombined(_)) if options.file.as_deref().is_some_and(Path::exists) => {
-            Ok(if options.to == Some(Layout::Combined) { Layout::Flat } else { Layout::Combined })
-        }
-        Ok(pair) => {
-            let missing = if pair.key().exists() { certificate } else { key };
-            let source = std::io::Error::from(std::io::ErrorKind::NotFound).into();
-            Err(ClientError::Input { what: "the file", file: missing.clone(), source })
-        }
-        Err(error) => Err(place::not_opened(key, error)),
+    let pair = place::open(certificate, key, None)?;
+    if pair.key().exists() && pair.certificate().exists() {
+        return Ok(pair.layout());
     }
+    if options.to != Some(Layout::Combined) && options.file.as_deref().is_some_and(Path::exists) {
+        return Ok(Layout::Combined);
+    }
+    let missing = if pair.key().exists() { certificate } else { key };
+    let source = std::io::Error::from(std::io::ErrorKind::NotFound).into();
+    Err(ClientError::Input { what: "the file", file: missing.clone(), source })
 }
 
 fn convert(certificate: &Path, key: &Path, to: Layout) -> Result<(), ClientError> {
     let mut pair = place::open(certificate, key, None)?;
-    if pair.layout() == to {
-        return Ok(());
-    }
+    // What an earlier conversion left is swept, even where there is nothing more to do.
     match pair.recover().map_err(|error| failed(key, error))? {
         Recovered::Nothing | Recovered::Undone => {}
+        _ if pair.layout() == to => return Ok(()),
         _ => return Err(failed(key, PairError::Begun(pair.place().to_owned()))),
     }
     pair.convert(to).map_err(|error| failed(key, error))

@@ -1,76 +1,161 @@
 //! From two files to one and back, under the same two names: at every moment each name shows a part of a pair that matches.
+//!
+//! A mark beside the key says which way a conversion goes and for which file, from before its first change until after its
+//! last; whoever opens the pair next goes on with it.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::combined;
 use super::layout::Layout;
-use super::pair::{Pair, PairError, Recovered, read};
+use super::lock::Lock;
+use super::pair::{Pair, PairError, Recovered, lock_of, read};
 use super::write::{PRIVATE, Target, WriteError, remove_if_there, sync_directory};
 
-/// Puts key and chain into one file; the two names become links to it.
-///
-/// A conversion that was cut off is gone on with. A file that holds something else is not overwritten.
+/// Symbolic links that follow one another; the kernel's own limit.
+const MAX_LINKS: usize = 40;
+
+/// Which way a conversion goes.
+#[derive(Clone, Copy)]
+enum Way {
+    Combining,
+    Separating,
+}
+
+/// Puts key and chain into one file; the two names become links to it. A file that holds something else is not overwritten.
 pub fn combine(certificate: &Path, key: &Path, file: &Path) -> Result<(), PairError> {
+    refuse_one_name(certificate, key, file)?;
+    let pair = settled(certificate, key)?;
+    if pair.layout() == Layout::Combined {
+        return Ok(());
+    }
     let target = Target::resolve(file, PRIVATE)?;
-    let done = |name: &Path| -> Result<bool, PairError> { Ok(Target::resolve(name, PRIVATE)?.real() == target.real()) };
-    if [certificate, key].iter().any(|name| same_name(name, &target)) {
-        return Err(PairError::SameFile(file.to_owned()));
+    if target.exists() {
+        return Err(PairError::Exists(file.to_owned()));
     }
-    if !(done(key)? || done(certificate)?) {
-        let pair = settled(certificate, key)?;
-        let content = combined::join(&read(pair.key().real())?, &read(pair.certificate().real())?, b"");
-        match target.exists() {
-            true if *read(target.real())? != *content => return Err(PairError::Exists(file.to_owned())),
-            true => {}
-            // Who may read the key may read the file that holds it.
-            false => pair.key().write_as(&target, &content)?,
-        }
-        for name in [pair.key(), pair.certificate()] {
-            name.replace_by_link(&link_from(name.directory(), &target))?;
-        }
-        return pair.forget_generations();
-    }
-    // The file is whole, since it is linked already: what the other name shows must be in it.
-    let (in_key, in_chain) = combined::split(&read(target.real())?);
-    for (name, part) in [(key, &*in_key), (certificate, &in_chain)] {
-        if done(name)? {
-            continue;
-        }
-        let name = Target::resolve(name, PRIVATE)?;
-        if name.exists() && *read(name.real())? != **part {
-            return Err(PairError::Exists(name.named().to_owned()));
-        }
-        name.replace_by_link(&link_from(name.directory(), &target))?;
-    }
-    Ok(())
+    let mark = mark(pair.key(), Way::Combining, &target)?;
+    combine_marked(pair.certificate(), pair.key(), &target)?;
+    pair.forget_generations()?;
+    Ok(unmark(pair.key(), &mark)?)
 }
 
 /// Takes key and chain out of one file into two under these names, which are links to it or not there; the file goes.
 pub fn separate(certificate: &Path, key: &Path, file: &Path) -> Result<(), PairError> {
+    refuse_one_name(certificate, key, file)?;
+    finish(certificate, key)?;
     let source = Target::resolve(file, PRIVATE)?;
-    if [certificate, key].iter().any(|name| same_name(name, &source)) {
-        return Err(PairError::SameFile(file.to_owned()));
-    }
     if !source.exists() || !combined::holds_both(source.real())? {
         return Err(PairError::NotCombined(file.to_owned()));
     }
-    let pair = Pair::open(file, file, Some(Layout::Combined))?;
-    nothing_pending(&pair)?;
-    let (in_key, in_chain) = combined::split(&read(source.real())?);
+    let own_key = own_name(key)?;
+    let _held = Lock::take(&lock_of(&own_key))?;
+    let own_certificate = own_name(certificate)?;
+    let mark = mark(&own_key, Way::Separating, &source)?;
+    let allowed = Pair::open(file, file, Some(Layout::Combined)).and_then(|pair| {
+        nothing_pending(&pair)?;
+        refuse_other_content(&own_certificate, &own_key, &source)?;
+        Ok(pair)
+    });
+    let separated = allowed.and_then(|_held| separate_marked(&own_certificate, &own_key, &source));
+    // What failed half-way keeps its mark, and is gone on with; what was refused has changed nothing.
+    if !matches!(separated, Err(PairError::Write(_))) {
+        unmark(&own_key, &mark)?;
+    }
+    separated
+}
+
+/// Goes on with a conversion that was cut off.
+pub(super) fn finish(certificate: &Path, key: &Path) -> Result<(), PairError> {
+    let (Ok(certificate), Ok(key)) = (own_name(certificate), own_name(key)) else { return Ok(()) };
+    for way in [Way::Combining, Way::Separating] {
+        let mark = mark_of(&key, way);
+        let Ok(file) = std::fs::read_link(&mark) else { continue };
+        let file = Target::resolve(&file, PRIVATE)?;
+        let _held = Lock::take(&lock_of(&key))?;
+        let also_held = Lock::take(&lock_of(&file))?;
+        match way {
+            Way::Combining => combine_marked(&certificate, &key, &file)?,
+            // Where somebody else went on meanwhile, what lies there is judged as it lies.
+            Way::Separating if refuse_other_content(&certificate, &key, &file).is_err() => {}
+            Way::Separating => separate_marked(&certificate, &key, &file)?,
+        }
+        drop(also_held);
+        unmark(&key, &mark)?;
+    }
+    Ok(())
+}
+
+/// Each step is done only where it is not done yet.
+fn combine_marked(certificate: &Target, key: &Target, file: &Target) -> Result<(), PairError> {
+    if !file.real().exists() {
+        // Both names still show what they showed at the beginning.
+        let content = combined::join(&read(key.real())?, &read(certificate.real())?, b"");
+        // Who may read the key may read the file that holds it.
+        key.write_as(file, &content)?;
+    }
+    for name in [key, certificate] {
+        if !leads_to(name, file) {
+            name.replace_by_link(&link_from(name.directory(), file))?;
+        }
+    }
+    Ok(())
+}
+
+/// The same the other way.
+fn separate_marked(certificate: &Target, key: &Target, file: &Target) -> Result<(), PairError> {
+    if !file.real().exists() {
+        return Ok(());
+    }
+    let (in_key, in_chain) = combined::split(&read(file.real())?);
     for (name, part) in [(key, &*in_key), (certificate, &in_chain)] {
-        let target = Target::resolve(name, PRIVATE)?;
-        if target.real() == source.real() {
+        if leads_to(name, file) {
             // The link itself is replaced; mode and owner are those of the file behind it.
-            own_name(name)?.replace(part)?;
-        } else if !target.exists() {
-            source.write_as(&target, part)?;
-        } else if *read(target.real())? != *part {
-            return Err(PairError::Exists(name.to_owned()));
+            name.replace(part)?;
+        } else if !name.real().exists() {
+            file.write_as(name, part)?;
         }
     }
     // Nobody's name leads to it any more, and a key that lies about twice leaks twice as easily.
-    remove_if_there(source.real())?;
-    Ok(sync_directory(source.directory())?)
+    remove_if_there(file.real())?;
+    Ok(sync_directory(file.directory())?)
+}
+
+/// A name that is no link to the file must hold its part of it already, or nothing.
+fn refuse_other_content(certificate: &Target, key: &Target, file: &Target) -> Result<(), PairError> {
+    if !file.real().exists() {
+        return Ok(());
+    }
+    let (in_key, in_chain) = combined::split(&read(file.real())?);
+    for (name, part) in [(key, &*in_key), (certificate, &in_chain)] {
+        if !leads_to(name, file) && name.real().exists() && *read(name.real())? != *part {
+            return Err(PairError::Exists(name.named().to_owned()));
+        }
+    }
+    Ok(())
+}
+
+fn mark_of(key: &Target, way: Way) -> PathBuf {
+    let mut name = OsString::from(".");
+    name.push(key.real().file_name().unwrap_or_default());
+    name.push(match way {
+        Way::Combining => ".keywheel.combining",
+        Way::Separating => ".keywheel.separating",
+    });
+    key.directory().join(name)
+}
+
+fn mark(key: &Target, way: Way, file: &Target) -> Result<PathBuf, WriteError> {
+    let mark = mark_of(key, way);
+    remove_if_there(&mark)?;
+    let made = std::os::unix::fs::symlink(file.real(), &mark);
+    made.map_err(|source| WriteError::Os { operation: "create", path: mark.clone(), source })?;
+    sync_directory(key.directory())?;
+    Ok(mark)
+}
+
+fn unmark(key: &Target, mark: &Path) -> Result<(), WriteError> {
+    remove_if_there(mark)?;
+    sync_directory(key.directory())
 }
 
 /// The file that both names lead to, where they do.
@@ -101,19 +186,42 @@ fn nothing_pending(pair: &Pair) -> Result<(), PairError> {
     }
 }
 
-/// The name itself, whatever it leads to.
-fn own_name(name: &Path) -> Result<Target, WriteError> {
-    let parent = name.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+/// The name itself, links of links followed up to the last one: what a conversion turns.
+pub(super) fn own_name(name: &Path) -> Result<Target, WriteError> {
+    let mut last = name.to_owned();
+    for _ in 0..MAX_LINKS {
+        let Ok(to) = std::fs::read_link(&last) else { break };
+        let to = last.parent().map_or_else(|| to.clone(), |parent| parent.join(&to));
+        if !std::fs::symlink_metadata(&to).is_ok_and(|found| found.is_symlink()) {
+            break;
+        }
+        last = to;
+    }
+    if !std::fs::symlink_metadata(&last).is_ok_and(|found| found.is_symlink()) {
+        return Target::resolve(name, PRIVATE);
+    }
+    let parent = last.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let os = |source| WriteError::Os { operation: "find the directory", path: parent.to_owned(), source };
     let directory = parent.canonicalize().map_err(os)?;
-    let link = directory.join(name.file_name().unwrap_or_default());
+    let link = directory.join(last.file_name().unwrap_or_default());
     Target::behind_link(name, link, directory)
 }
 
-/// Whether the name is that of the file, rather than a link to it.
-fn same_name(name: &Path, file: &Target) -> bool {
-    let is_link = std::fs::symlink_metadata(name).is_ok_and(|found| found.is_symlink());
-    !is_link && Target::resolve(name, PRIVATE).is_ok_and(|name| name.real() == file.real())
+/// Whether a name is a link to the file now.
+fn leads_to(name: &Target, file: &Target) -> bool {
+    let is_link = std::fs::symlink_metadata(name.real()).is_ok_and(|found| found.is_symlink());
+    is_link && name.real().canonicalize().is_ok_and(|end| end == file.real())
+}
+
+fn refuse_one_name(certificate: &Path, key: &Path, file: &Path) -> Result<(), PairError> {
+    let target = Target::resolve(file, PRIVATE)?;
+    for name in [certificate, key] {
+        let is_link = std::fs::symlink_metadata(name).is_ok_and(|found| found.is_symlink());
+        if !is_link && Target::resolve(name, PRIVATE)?.real() == target.real() {
+            return Err(PairError::SameFile(file.to_owned()));
+        }
+    }
+    Ok(())
 }
 
 fn link_from(directory: &Path, file: &Target) -> PathBuf {
@@ -183,23 +291,70 @@ mod tests {
     }
 
     #[test]
-    fn a_conversion_that_was_cut_off_is_gone_on_with_in_both_directions() {
+    fn a_conversion_that_was_cut_off_anywhere_is_finished_by_the_next_start() {
+        let both = format!("{KEY}{CHAIN}");
+        let plain = |world: &World, name: &str, text: &str| {
+            let _ = std::fs::remove_file(world.path(name));
+            std::fs::write(world.path(name), text).unwrap();
+        };
+        let linked = |world: &World, name: &str| {
+            let _ = std::fs::remove_file(world.path(name));
+            std::os::unix::fs::symlink("svc.pem", world.path(name)).unwrap();
+        };
+        for (way, names) in
+            [("combining", ["svc.crt", "svc.key", "svc.pem"].as_slice()), ("separating", &["svc.crt", "svc.key"])]
+        {
+            for (key_is_plain, certificate_is_plain, is_file) in [
+                (true, true, false),
+                (true, true, true),
+                (false, true, true),
+                (true, false, true),
+                (false, false, true),
+            ] {
+                let world = World::new();
+                if is_file {
+                    plain(&world, "svc.pem", &both);
+                }
+                if !key_is_plain {
+                    linked(&world, "svc.key");
+                }
+                if !certificate_is_plain {
+                    linked(&world, "svc.crt");
+                }
+                let mark = world.path(&format!(".svc.key.keywheel.{way}"));
+                std::os::unix::fs::symlink(world.path("svc.pem"), mark).unwrap();
+                for lock in [".svc.key.keywheel.lock", ".svc.pem.keywheel.lock"] {
+                    plain(&world, lock, "");
+                }
+                let pair = Pair::open(&world.path("svc.crt"), &world.path("svc.key"), None).unwrap();
+                let is_combined = way == "combining";
+                assert_eq!(pair.layout(), if is_combined { Layout::Combined } else { Layout::Flat });
+                let shown = (text(&world.path("svc.key")), text(&world.path("svc.crt")));
+                let wanted = if is_combined { (both.clone(), both.clone()) } else { (KEY.into(), CHAIN.into()) };
+                assert_eq!(shown, wanted);
+                drop(pair);
+                assert_eq!(world.names(), names, "{way}, {key_is_plain}, {certificate_is_plain}, {is_file}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_of_both_beside_another_file_is_refused_where_no_conversion_was_begun() {
         let world = World::new();
-        std::fs::write(world.path("svc.pem"), format!("{KEY}{CHAIN}")).unwrap();
-        world.combine().unwrap();
-        // Back, cut off after the first name.
-        std::fs::remove_file(world.path("svc.key")).unwrap();
-        std::fs::write(world.path("svc.key"), KEY).unwrap();
-        world.separate().unwrap();
-        assert_eq!(world.names(), ["svc.crt", "svc.key"]);
-        // And there, cut off after the first name.
-        std::fs::write(world.path("svc.pem"), format!("{KEY}{CHAIN}")).unwrap();
-        std::fs::remove_file(world.path("svc.key")).unwrap();
-        std::os::unix::fs::symlink("svc.pem", world.path("svc.key")).unwrap();
+        std::fs::write(world.path("svc.key"), format!("{KEY}{CHAIN}")).unwrap();
         let half = Pair::open(&world.path("svc.crt"), &world.path("svc.key"), None);
         assert!(matches!(half, Err(PairError::HalfCombined(_))));
-        world.combine().unwrap();
-        assert!(std::fs::symlink_metadata(world.path("svc.crt")).unwrap().is_symlink());
+    }
+
+    #[test]
+    fn a_separation_that_was_refused_leaves_no_mark() {
+        let world = World::new();
+        std::fs::write(world.path("svc.pem"), format!("{KEY}{CHAIN}")).unwrap();
+        std::fs::write(world.path("svc.crt"), "something else").unwrap();
+        std::fs::remove_file(world.path("svc.key")).unwrap();
+        assert!(matches!(world.separate(), Err(PairError::Exists(_))));
+        assert_eq!(world.names(), ["svc.crt", "svc.pem"]);
+        assert_eq!(text(&world.path("svc.crt")), "something else");
     }
 
     #[test]

@@ -27,6 +27,7 @@ use zeroize::Zeroizing;
 pub use self::journal::Pending;
 use self::journal::{Journal, Phase};
 pub(super) use self::journal::{digest, digest_of_file, read};
+use super::conversion;
 use super::layout::{self, Files, Layout};
 use super::lock::{Lock, LockError};
 use super::write::{Target, WriteError, remove_if_there, sync_directory, write_private};
@@ -169,15 +170,25 @@ pub enum PairError {
 impl Pair {
     /// Takes the pair; both files may be missing still. Files that are there lie as they lie; new ones as is `wanted`.
     pub fn open(certificate: &Path, key: &Path, wanted: Option<Layout>) -> Result<Self, PairError> {
+        conversion::finish(certificate, key)?;
         let found = Files::find(certificate, key, wanted)?;
-        let place = place_of(&found.key);
-        let mut lock = place.clone().into_os_string();
-        lock.push(".lock");
-        let lock = Lock::take(Path::new(&lock))?;
+        let lock = lock_of(&found.key);
+        let lock = Lock::take(&lock)?;
         // What was seen before the lock was had may be old.
         let mut files = Files::find(certificate, key, wanted)?;
         files.finish_conversion()?;
-        Ok(Self { files, place, _lock: lock })
+        let pair = Self { place: place_of(&files.key), files, _lock: lock };
+        pair.sweep_other_lock(key)?;
+        Ok(pair)
+    }
+
+    /// A run that was killed while both names became links to one file has left the lock of the key's own name.
+    fn sweep_other_lock(&self, key: &Path) -> Result<(), PairError> {
+        let other = lock_of(&conversion::own_name(key)?);
+        if other != lock_of(self.key()) && other.exists() {
+            drop(Lock::take(&other)?);
+        }
+        Ok(())
     }
 
     /// The certificate.
@@ -467,6 +478,13 @@ impl Pair {
             serde_json::to_vec_pretty(journal).map_err(|source| PairError::Journal { path: path.clone(), source })?;
         Ok(write_private(&path, &text)?)
     }
+}
+
+/// Who holds this replaces the pair of the key.
+pub(super) fn lock_of(key: &Target) -> PathBuf {
+    let mut lock = place_of(key).into_os_string();
+    lock.push(".lock");
+    lock.into()
 }
 
 fn place_of(key: &Target) -> PathBuf {
