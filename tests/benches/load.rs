@@ -2,7 +2,10 @@
 //!
 //! `load <url> <root> <client certificate> <client key> <new|kept> <clients at once> <rekeys>` prints one line of JSON:
 //! rekeys per second and the latencies' median and 99th percentile in milliseconds. The requests are made before the clock
-//! starts, so that the generator costs the server's cores as little as possible.
+//! starts, so that the generator costs the server's cores as little as possible. With `LOAD_HYBRID=1` the key exchange is
+//! X25519MLKEM768, else X25519.
+//!
+//! `load ready <url> <root>` prints a line, asks for `/health` until the answer is 200, and prints another one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,7 +17,9 @@ use keywheel_wire::signer::Signer;
 use keywheel_wire::x509::certificate::Certificate;
 use keywheel_wire::x509::name::Name;
 use keywheel_wire::x509::request;
+use rustls::client::WantsClientCert;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, ConfigBuilder};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -41,6 +46,11 @@ struct Rekey {
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
     let words: Vec<String> = std::env::args().skip(1).collect();
+    if let [word, url, root] = words.as_slice()
+        && word == "ready"
+    {
+        return ready(url.trim_start_matches("https://"), root).await;
+    }
     let [url, root, certificate, key, connections, at_once, rekeys] = words.as_slice() else {
         return Err("usage: load <url> <root> <certificate> <key> <new|kept> <at once> <rekeys>".into());
     };
@@ -181,23 +191,57 @@ fn rekey(address: &str) -> Result<Rekey, Failure> {
 
 /// TLS 1.3 with X25519, no tickets: every new connection is a full handshake, and both CAs do the same work.
 fn connector(root: &str, certificate: &str, key: &str) -> Result<TlsConnector, Failure> {
-    let hybrid = std::env::var_os("LOAD_HYBRID").is_some();
-    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
-    if !hybrid {
-        provider.kx_groups = vec![rustls::crypto::aws_lc_rs::kx_group::X25519];
-    }
-    let mut roots = rustls::RootCertStore::empty();
-    for certificate in Certificate::chain_from_pem(&std::fs::read(root)?)? {
-        roots.add(CertificateDer::from(certificate.der().to_vec()))?;
-    }
     let chain = Certificate::chain_from_pem(&std::fs::read(certificate)?)?;
     let chain = chain.iter().map(|one| CertificateDer::from(one.der().to_vec())).collect();
     let (key, _) = FileKey::load(key.as_ref(), None)?;
     let key = PrivateKeyDer::Pkcs8(key.private_key().pkcs8_der().to_vec().into());
-    let mut config = rustls::ClientConfig::builder_with_provider(Arc::new(provider))
-        .with_protocol_versions(&[&rustls::version::TLS13])?
-        .with_root_certificates(roots)
-        .with_client_auth_cert(chain, key)?;
+    Ok(connected(trusting(root)?.with_client_auth_cert(chain, key)?))
+}
+
+fn connected(mut config: ClientConfig) -> TlsConnector {
     config.resumption = rustls::client::Resumption::disabled();
-    Ok(TlsConnector::from(Arc::new(config)))
+    TlsConnector::from(Arc::new(config))
+}
+
+/// A client of TLS 1.3 that trusts this root, with the key exchange that is measured.
+fn trusting(root: &str) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, Failure> {
+    let hybrid = std::env::var("LOAD_HYBRID").is_ok_and(|hybrid| hybrid == "1");
+    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+    if !hybrid {
+        provider.kx_groups = vec![rustls::crypto::aws_lc_rs::kx_group::X25519];
+    }
+    // The one that Go's server takes first, whatever it is offered: both sides are to do the same work.
+    provider.cipher_suites = vec![rustls::crypto::aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256];
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in Certificate::chain_from_pem(&std::fs::read(root)?)? {
+        roots.add(CertificateDer::from(certificate.der().to_vec()))?;
+    }
+    Ok(ClientConfig::builder_with_provider(Arc::new(provider))
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_root_certificates(roots))
+}
+
+/// Asks until the server is there and well.
+async fn ready(address: &str, root: &str) -> Result<(), Failure> {
+    let host = address.split(':').next().unwrap_or_default().to_owned();
+    let host = ServerName::try_from(host)?;
+    let connector = connected(trusting(root)?.with_no_client_auth());
+    println!("asking");
+    let begin = Instant::now();
+    while begin.elapsed() < Duration::from_secs(30) {
+        if well(address, &host, &connector).await.is_ok_and(|well| well) {
+            println!("ready");
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_micros(500)).await;
+    }
+    Err("the server does not get ready".into())
+}
+
+async fn well(address: &str, host: &ServerName<'static>, connector: &TlsConnector) -> Result<bool, Failure> {
+    let mut stream = connector.connect(host.clone(), TcpStream::connect(address).await?).await?;
+    stream.write_all(b"GET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await?;
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).await?;
+    Ok(answer.ends_with(b" 200"))
 }
