@@ -16,6 +16,7 @@ const DEBIAN: &[(&str, &str)] = &[
     ("/usr/bin/strace", "strace"),
     ("/usr/bin/faketime", "faketime"),
     ("/usr/bin/mandoc", "mandoc"),
+    ("/usr/bin/systemd-analyze", "systemd"),
     ("/usr/bin/keytool", "default-jre-headless"),
     ("/usr/sbin/nginx", "nginx-light"),
     ("/usr/sbin/haproxy", "haproxy"),

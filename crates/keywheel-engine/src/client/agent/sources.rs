@@ -133,7 +133,9 @@ impl Loader {
 
     /// Reads a file at the next look although it stays as it is.
     pub(super) fn read_again(&mut self, file: &Path) {
-        self.seen.remove(file);
+        if let Some(stamp) = self.seen.get_mut(file) {
+            *stamp = Stamp::default();
+        }
     }
 
     /// The files that count.
