@@ -238,3 +238,23 @@ fn a_daemon_renews_a_certificate_whose_key_is_in_a_token() {
     assert_eq!(daemon.wait(), 0);
     assert_eq!(service.left_over(), Vec::<String>::new());
 }
+
+#[test]
+fn a_key_in_a_token_speaks_for_its_certificate_wherever_one_may() {
+    let mut service = Service::start();
+    service.key("01", "web-1");
+    service.certificate("web-1");
+    let provisioner = ["ca", "provisioner", "add", "x", "--type", "X5C", "--x5c-roots", "step/certs/root_ca.crt"];
+    service.place().keywheel(&provisioner).ok();
+    service.ca.restart(&[]);
+    let x5c = ["--x5c-cert", "svc.crt", "--x5c-key", "pkcs11:object=web-1", "--provisioner", "x"];
+    service.run(&[&["certificate", "other.example", "other.crt", "other.key"], &x5c[..]].concat()).ok();
+    let chain = ["verify", "-CAfile", "step/certs/root_ca.crt", "-untrusted", "other.crt", "other.crt"];
+    service.place().run("openssl", &chain).ok();
+    let token = service.run(&[&["token", "third.example"], &x5c[..]].concat()).ok();
+    service.place().write("token", token.stdout);
+    let words = ["ca", "certificate", "third.example", "third.crt", "third.key", "--token-file", "token"];
+    service.place().keywheel(&words).ok();
+    service.run(&["revoke", "--cert", "svc.crt", "--key", "pkcs11:object=web-1"]).ok();
+    service.run(&["renew", "--force", "svc.crt", "pkcs11:object=web-1"]).fails(3, "");
+}

@@ -158,6 +158,21 @@ impl KeyPlace {
     }
 }
 
+/// A certificate and its key, which must belong together, wherever the key is.
+pub(super) fn pair(
+    certificate: &Path,
+    key: &Path,
+    management: Option<&Pkcs11Uri>,
+    password: Option<&Zeroizing<Vec<u8>>>,
+) -> Result<(Vec<Certificate>, Arc<dyn Signer>), ClientError> {
+    let chain = load::chain(certificate)?;
+    let signer = KeyPlace::of(key, management)?.open("the key", password, None)?;
+    if load::leaf(&chain)?.spki() == signer.public_key() {
+        return Ok((chain, signer));
+    }
+    Err(ClientError::Mismatch { certificate: certificate.to_owned(), key: key.to_owned() })
+}
+
 impl fmt::Display for KeyPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 use keywheel_core::serial::Serial;
+use keywheel_wire::pkcs11::uri::Pkcs11Uri;
 use keywheel_wire::step::messages::RevokeRequest;
 use zeroize::Zeroizing;
 
@@ -11,8 +12,8 @@ use super::access::{Certifier, LocalRequest};
 use super::ask::{self, Asker};
 use super::certificate::{Authority, Authorization};
 use super::error::ClientError;
-use super::load;
 use super::token::Purpose;
+use super::{in_token, load};
 
 /// What is asked for.
 #[derive(Clone)]
@@ -41,8 +42,10 @@ pub enum RevokeTarget {
     Itself {
         /// The certificate.
         certificate: PathBuf,
-        /// Its key.
+        /// Its key, a file or the URI of a key in a token.
         key: PathBuf,
+        /// The token, where it is named apart from the key.
+        management: Option<Pkcs11Uri>,
         /// Opens the key.
         password: Option<Zeroizing<Vec<u8>>>,
     },
@@ -65,11 +68,10 @@ pub async fn revoke(options: &RevokeOptions) -> Result<String, ClientError> {
             send(options, &serial, Some(token), None).await?;
             Ok(serial)
         }
-        RevokeTarget::Itself { certificate, key, password } => {
-            let password = password.as_ref().map(|password| password.as_slice());
-            let (chain, key) = load::pair(certificate, key, password)?;
+        RevokeTarget::Itself { certificate, key, management, password } => {
+            let (chain, signer) = in_token::pair(certificate, key, management.as_ref(), password.as_ref())?;
             let serial = load::leaf(&chain)?.serial().to_string();
-            let asker = Asker { chain: &chain, signer: key.signer.clone(), mtls: true };
+            let asker = Asker { chain: &chain, signer, mtls: true };
             send(options, &serial, None, Some(&asker)).await?;
             Ok(serial)
         }

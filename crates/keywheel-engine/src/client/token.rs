@@ -8,6 +8,7 @@ use keywheel_core::fingerprint::CertificateDigest;
 use keywheel_core::go_duration;
 use keywheel_signer::file_key::FileKey;
 use keywheel_wire::jose::{jwe, jwk};
+use keywheel_wire::pkcs11::uri::Pkcs11Uri;
 use keywheel_wire::signer::Signer;
 use keywheel_wire::step::token::{Contents, confirmation, sign_with_chain, sign_with_jwk};
 use keywheel_wire::x509::certificate::Certificate;
@@ -17,6 +18,7 @@ use zeroize::Zeroizing;
 use super::access::Certifier;
 use super::ask::{self, Asker};
 use super::error::{Cause, ClientError};
+use super::in_token::{self, KeyPlace};
 use super::load;
 use super::sign::load_request;
 
@@ -29,12 +31,14 @@ pub struct Provisioning {
     pub kid: Option<String>,
     /// Opens its encrypted key.
     pub password: Option<Zeroizing<Vec<u8>>>,
-    /// Its private key in a file (JWK or PEM), instead of the encrypted one that the authority keeps.
+    /// Its private key in a file (JWK or PEM) or a token, instead of the encrypted one that the authority keeps.
     pub key: Option<PathBuf>,
     /// The certificate of an X5C provisioner's user, with `x5c_key`.
     pub x5c_certificate: Option<PathBuf>,
     /// Its key.
     pub x5c_key: Option<PathBuf>,
+    /// The token with those keys that are named by a PKCS#11 URI.
+    pub management: Option<Pkcs11Uri>,
 }
 
 /// What a token is good for.
@@ -109,9 +113,9 @@ pub async fn make(options: &TokenOptions, now: Timestamp) -> Result<String, Clie
 /// Who makes one-time tokens: found, opened and ready to sign.
 pub(super) enum Issuer {
     /// A provisioner's own key.
-    Jwk { name: String, kid: String, signer: Arc<FileKey> },
+    Jwk { name: String, kid: String, signer: Arc<dyn Signer> },
     /// A certificate that a provisioner trusts.
-    X5c { name: String, chain: Vec<Certificate>, signer: Arc<FileKey> },
+    X5c { name: String, chain: Vec<Certificate>, signer: Arc<dyn Signer> },
 }
 
 impl Issuer {
@@ -125,7 +129,7 @@ impl Issuer {
         }
         // With a name and a key at hand the authority need not be asked.
         if let (Some(name), Some(file)) = (&provisioning.name, &provisioning.key) {
-            let (signer, thumbprint) = key_from_file(file, name, provisioning.password.as_ref())?;
+            let (signer, thumbprint) = given_key(file, name, provisioning)?;
             let kid = provisioning.kid.clone().unwrap_or(thumbprint);
             return Ok(Self::Jwk { name: name.clone(), kid, signer });
         }
@@ -135,7 +139,7 @@ impl Issuer {
         let kid =
             chosen.get("key").and_then(|key| key.get("kid")).and_then(Value::as_str).unwrap_or_default().to_owned();
         if let Some(file) = &provisioning.key {
-            let (signer, thumbprint) = key_from_file(file, &name, provisioning.password.as_ref())?;
+            let (signer, thumbprint) = given_key(file, &name, provisioning)?;
             let kid = if kid.is_empty() { thumbprint } else { kid };
             return Ok(Self::Jwk { name, kid, signer });
         }
@@ -159,13 +163,12 @@ impl Issuer {
         certificate: &Path,
         key: &Path,
     ) -> Result<Self, ClientError> {
-        let password = provisioning.password.as_ref().map(|password| password.as_slice());
-        let (chain, key) = load::pair(certificate, key, password)?;
+        let (chain, signer) = pair(certificate, key, provisioning)?;
         let name = match &provisioning.name {
             Some(name) => name.clone(),
             None => text(choose(&provisioners(certifier).await?, "X5C", provisioning)?, "name"),
         };
-        Ok(Self::X5c { name, chain, signer: key.signer })
+        Ok(Self::X5c { name, chain, signer })
     }
 
     /// The claims of a token for this purpose, good from now on for the usual time.
@@ -211,9 +214,8 @@ fn own_token(options: &TokenOptions, confirmation: Option<String>, now: Timestam
     let (Some(certificate), Some(key)) = (&options.provisioning.x5c_certificate, &options.provisioning.x5c_key) else {
         return Err(usage("a token for renewal or rekey is made with the flags '--x5c-cert' and '--x5c-key'"));
     };
-    let password = options.provisioning.password.as_ref().map(|password| password.as_slice());
-    let (chain, key) = load::pair(certificate, key, password)?;
-    let asker = Asker { chain: &chain, signer: key.signer.clone(), mtls: false };
+    let (chain, signer) = pair(certificate, key, &options.provisioning)?;
+    let asker = Asker { chain: &chain, signer, mtls: false };
     let (base, _) = address(&options.certifier)?;
     if options.purpose == Purpose::Renew {
         return asker.bearer(&format!("{base}/renew"), None, now);
@@ -282,15 +284,31 @@ fn choose<'a>(
     }
 }
 
+/// A certificate and its key, in a file or a token.
+fn pair(
+    certificate: &Path,
+    key: &Path,
+    provisioning: &Provisioning,
+) -> Result<(Vec<Certificate>, Arc<dyn Signer>), ClientError> {
+    in_token::pair(certificate, key, provisioning.management.as_ref(), provisioning.password.as_ref())
+}
+
+/// The private key of a provisioner that was named, and the thumbprint of its public half.
+fn given_key(name: &Path, owner: &str, provisioning: &Provisioning) -> Result<(Arc<dyn Signer>, String), ClientError> {
+    let password = provisioning.password.as_ref();
+    let signer = match KeyPlace::of(name, provisioning.management.as_ref())? {
+        KeyPlace::File(file) => key_from_file(&file, owner, password)? as Arc<dyn Signer>,
+        place @ KeyPlace::Token(_) => place.open("the provisioner's key", None, None)?,
+    };
+    let public = jwk::PublicJwk::from_spki(signer.public_key()).map_err(|error| wrong_key(name, error.into()))?;
+    Ok((signer, public.thumbprint()))
+}
+
 /// The private key of a provisioner in a file: a JWK, plain or encrypted, or PEM.
-fn key_from_file(
-    file: &Path,
-    name: &str,
-    password: Option<&Zeroizing<Vec<u8>>>,
-) -> Result<(Arc<FileKey>, String), ClientError> {
+fn key_from_file(file: &Path, name: &str, password: Option<&Zeroizing<Vec<u8>>>) -> Result<Arc<FileKey>, ClientError> {
     let content = load::content("the provisioner's key", file)?;
     let trimmed = content.trim_ascii();
-    let signer = if trimmed.starts_with(b"{") && !jwe::is_flattened(trimmed) {
+    Ok(if trimmed.starts_with(b"{") && !jwe::is_flattened(trimmed) {
         let key = jwk::PrivateJwk::parse(trimmed).map_err(|error| wrong_key(file, error.into()))?;
         Arc::new(FileKey::from_private_key(key.private_key().clone()).map_err(|error| wrong_key(file, error.into()))?)
     } else if trimmed.starts_with(b"eyJ") || trimmed.starts_with(b"{") {
@@ -298,9 +316,7 @@ fn key_from_file(
         open_jwe(compact, name, password)?
     } else {
         load::key("the provisioner's key", file, password.map(|password| password.as_slice()))?.signer
-    };
-    let public = jwk::PublicJwk::from_spki(signer.public_key()).map_err(|error| wrong_key(file, error.into()))?;
-    Ok((signer, public.thumbprint()))
+    })
 }
 
 /// Opens the encrypted key of a provisioner.

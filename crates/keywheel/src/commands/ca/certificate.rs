@@ -11,7 +11,6 @@ use keywheel_engine::client::in_token::KeyPlace;
 use super::grant::{self, GrantFlags, LifetimeFlags, TemplateFlags};
 use super::offline::CertifierFlags;
 use super::report;
-use super::token_flags::KmsFlag;
 use crate::commands::{DONE, Setting, wait_for};
 use crate::failure::{Failure, Outcome};
 use crate::key_choice::KeyFlags;
@@ -46,8 +45,6 @@ pub(crate) struct Flags {
     template: TemplateFlags,
     #[command(flatten)]
     new_key: KeyFlags,
-    #[command(flatten)]
-    kms: KmsFlag,
     /// The file with a password that encrypts the new key
     #[arg(long, value_name = "file")]
     password_file: Option<PathBuf>,
@@ -64,7 +61,7 @@ pub(crate) fn run(flags: &Flags, setting: &Setting<'_>) -> Outcome {
     if flags.grant.has_token() && !flags.san.is_empty() {
         return Err(Failure::usage("flag '--san' is incompatible with '--token'"));
     }
-    let in_token = flags.kms.places(&flags.key, None, setting)?;
+    let in_token = flags.grant.kms.places(&flags.key, None, setting)?;
     if in_token.is_some() && (flags.new_key.kty.is_some() || flags.password_file.is_some() && !flags.ca.offline) {
         return Err(Failure::usage(
             "a key in a token is incompatible with flags '--kty' and '--password-file': it is there already",

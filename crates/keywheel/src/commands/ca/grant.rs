@@ -8,6 +8,7 @@ use keywheel_engine::client::error::ClientError;
 use keywheel_engine::client::token::Provisioning;
 use serde_json::{Map, Value};
 
+use super::token_flags::KmsFlag;
 use crate::failure::{Classed, Failure, Outcome};
 use crate::{passwords, prompt};
 
@@ -29,9 +30,11 @@ pub(crate) struct GrantFlags {
     /// The certificate (chain) that proves the right to use an X5C provisioner
     #[arg(long, value_name = "chain")]
     pub(crate) x5c_cert: Option<PathBuf>,
-    /// The key of that certificate
+    /// The key of that certificate, a file or the pkcs11: URI of a key in a token
     #[arg(long, value_name = "file")]
     pub(crate) x5c_key: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) kms: KmsFlag,
 }
 
 /// The flags that say for how long a certificate is wanted.
@@ -92,6 +95,7 @@ impl GrantFlags {
                 password: passwords::from_optional_file(self.provisioner_password_file.as_deref())?,
                 x5c_certificate: self.x5c_cert.clone(),
                 x5c_key: self.x5c_key.clone(),
+                management: self.kms.token()?,
                 ..Provisioning::default()
             })),
         }

@@ -28,7 +28,7 @@ pub(crate) struct Flags {
     /// The certificate that is to be revoked, which then authorises it itself
     #[arg(long, value_name = "file")]
     cert: Option<PathBuf>,
-    /// The key of that certificate
+    /// The key of that certificate, a file or the pkcs11: URI of a key in a token
     #[arg(long, value_name = "file")]
     key: Option<PathBuf>,
     /// The file with the password of that key, or with --offline of the CA's key
@@ -59,7 +59,9 @@ pub(crate) fn run(flags: &Flags, setting: &Setting<'_>) -> Outcome {
         let certifier = flags.ca.certifier("ca revoke", password.as_ref(), None, setting).await?;
         let target = match target {
             Target::Serial(serial) => RevokeTarget::Serial { serial, authorization: flags.grant.authorization()? },
-            Target::Itself(certificate, key) => RevokeTarget::Itself { certificate, key, password },
+            Target::Itself(certificate, key) => {
+                RevokeTarget::Itself { certificate, key, management: flags.grant.kms.token()?, password }
+            }
         };
         let mut options = RevokeOptions {
             target,

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::grant::{self, LifetimeFlags, TemplateFlags};
 use super::offline::CertifierFlags;
+use super::token_flags::KmsFlag;
 use crate::commands::files::{self, Secrecy};
 use crate::commands::{DONE, Setting, wait_for};
 use crate::failure::{Failure, Outcome};
@@ -37,15 +38,17 @@ pub(crate) struct Flags {
     /// The file with the password of the provisioner's key
     #[arg(long, visible_alias = "password-file", value_name = "file")]
     provisioner_password_file: Option<PathBuf>,
-    /// The file with the provisioner's key (JWK or PEM), instead of the encrypted one that the CA keeps
+    /// The file with the provisioner's key (JWK or PEM), or its pkcs11: URI in a token, instead of the encrypted one that the CA keeps
     #[arg(long, value_name = "file")]
     key: Option<PathBuf>,
     /// The certificate (chain) to put into the token
     #[arg(long, value_name = "chain")]
     x5c_cert: Option<PathBuf>,
-    /// The key of that certificate
+    /// The key of that certificate, a file or the pkcs11: URI of a key in a token
     #[arg(long, value_name = "file")]
     x5c_key: Option<PathBuf>,
+    #[command(flatten)]
+    kms: KmsFlag,
     /// Make a token that can only revoke
     #[arg(long)]
     revoke: bool,
@@ -92,6 +95,7 @@ pub(crate) fn run(flags: &Flags, setting: &Setting<'_>) -> Outcome {
                 key: flags.key.clone(),
                 x5c_certificate: flags.x5c_cert.clone(),
                 x5c_key: flags.x5c_key.clone(),
+                management: flags.kms.token()?,
             },
             not_before,
             not_after,

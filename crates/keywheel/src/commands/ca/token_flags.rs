@@ -69,6 +69,11 @@ impl KmsFlag {
         self.kms.is_some()
     }
 
+    /// The token, if one was named.
+    pub(crate) fn token(&self) -> Outcome<Option<Pkcs11Uri>> {
+        uri(self.kms.as_ref(), "--kms")
+    }
+
     /// Where the keys are, if one of them is in a token.
     pub(crate) fn places(
         &self,
@@ -76,7 +81,7 @@ impl KmsFlag {
         new_key: Option<&Path>,
         setting: &Setting<'_>,
     ) -> Outcome<Option<(KeyPlace, Option<KeyPlace>)>> {
-        let management = uri(self.kms.as_ref(), "--kms")?;
+        let management = self.token()?;
         let key = KeyPlace::of(key, management.as_ref())?;
         let new_key = new_key.map(|name| KeyPlace::of(name, management.as_ref())).transpose()?;
         let token = key.token().or(new_key.as_ref().and_then(KeyPlace::token));
