@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 pub fn usual(step: &Path, home: Option<&Path>) -> Vec<PathBuf> {
     let mut all = vec![step.join("certs"), step.join("secrets")];
     if let Some(home) = home {
-        all.extend([".acme.sh", ".lego", ".local/share/caddy", ".config/letsencrypt"].map(|name| home.join(name)));
+        all.extend([".acme.sh", ".lego", ".local/share/caddy", ".local/share/certmagic"].map(|name| home.join(name)));
     }
     let of_the_system = [
         "/etc/letsencrypt",
