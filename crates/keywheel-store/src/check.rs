@@ -34,6 +34,10 @@ const CONTRADICTIONS: &[(&str, &str)] = &[
         "SELECT COUNT(*) FROM (SELECT serial FROM certificates GROUP BY serial HAVING COUNT(*) > 1) AS twice",
     ),
     (
+        "certificates that more than one rekey has",
+        "SELECT COUNT(*) FROM (SELECT new_serial FROM rekeys GROUP BY new_serial HAVING COUNT(*) > 1) AS twice",
+    ),
+    (
         "rekeys whose certificate is missing",
         "SELECT COUNT(*) FROM rekeys k LEFT JOIN certificates c ON c.serial = k.new_serial WHERE c.serial IS NULL",
     ),

@@ -24,6 +24,12 @@ const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("../migrations/sqlite/0002_requests.sql"),
         postgres: include_str!("../migrations/postgres/0002_requests.sql"),
     },
+    Migration {
+        version: 3,
+        name: "rekeys in one tree",
+        sqlite: include_str!("../migrations/sqlite/0003_rekeys_in_one_tree.sql"),
+        postgres: include_str!("../migrations/postgres/0003_rekeys_in_one_tree.sql"),
+    },
 ];
 
 /// The newest version that this program knows.
