@@ -13,6 +13,7 @@ use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_sig
 use rustls::pki_types::{
     CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, SignatureVerificationAlgorithm, TrustAnchor, UnixTime,
 };
+use rustls::server::NoServerSessionStorage;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme, SupportedProtocolVersion,
@@ -100,8 +101,10 @@ fn config(
         .with_protocol_versions(versions(authority))?
         .with_client_cert_verifier(Arc::new(verifier))
         .with_single_cert(chain, key)?;
-    // Clients of this API come once a day: one ticket is enough.
-    config.send_tls13_tickets = 1;
+    // Clients of this API come once a day: a ticket would be over before it is used. And with each connection the client
+    // proves anew that it holds its key.
+    config.send_tls13_tickets = 0;
+    config.session_storage = Arc::new(NoServerSessionStorage {});
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
 }
