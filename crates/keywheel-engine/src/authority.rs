@@ -28,6 +28,7 @@ use keywheel_store::Store;
 use keywheel_wire::private_key::PrivateKey;
 use keywheel_wire::step::messages::TlsOptions;
 use keywheel_wire::x509::certificate::Certificate;
+use keywheel_wire::x509::request::Request;
 use tokio::sync::{Notify, watch};
 use zeroize::Zeroizing;
 
@@ -95,8 +96,8 @@ pub struct SignRequest {
 /// Who asks for a renewal or a new key.
 #[derive(Clone, Debug)]
 pub enum Caller {
-    /// The certificate chain of a TLS client, leaf first: verified, and the client proved to hold its key.
-    Tls(Vec<Vec<u8>>),
+    /// The certificate of a TLS client: its chain was verified, and the client proved to hold its key.
+    Tls(Arc<Certificate>),
     /// A certificate chain in the hands of who runs this process (`--offline`), leaf first; it is verified here.
     Held(Vec<Vec<u8>>),
     /// A token that carries and is signed by the certificate.
@@ -238,11 +239,11 @@ impl Authority {
         Ok(issued)
     }
 
-    /// Issues a certificate with the key of `csr` (DER) in place of the caller's. The same request gets the same answer again.
+    /// Issues a certificate with the key of `csr` in place of the caller's. The same request gets the same answer again.
     ///
     /// # Errors
     /// Where it is not rekeyed.
-    pub async fn rekey(&self, caller: Caller, csr: Vec<u8>, now: Timestamp) -> Result<Issued, AuthorityError> {
+    pub async fn rekey(&self, caller: Caller, csr: Request, now: Timestamp) -> Result<Issued, AuthorityError> {
         let settings = self.settings();
         let issued = replace::rekey(&self.inner.store, &settings, caller, &csr, now).await?;
         // It may have revoked a successor that nobody saw, or been the first use of the certificate that asked.
@@ -265,14 +266,13 @@ impl Authority {
         Ok(())
     }
 
-    /// Notes that a client holds this certificate (DER) and its key: the first use of a successor retires what it replaced.
+    /// Notes that a client holds this certificate and its key: the first use of a successor retires what it replaced.
     ///
     /// The caller has verified the chain. Certificates that are over or revoked are not noted.
     ///
     /// # Errors
     /// Where the store does not answer.
-    pub async fn note_use(&self, certificate: &[u8], now: Timestamp) -> Result<(), AuthorityError> {
-        let Ok(certificate) = Certificate::from_der(certificate) else { return Ok(()) };
+    pub async fn note_use(&self, certificate: &Certificate, now: Timestamp) -> Result<(), AuthorityError> {
         let serial = certificate.serial();
         if now > certificate.not_after() || now < certificate.not_before() || self.seen().contains(&serial) {
             return Ok(());

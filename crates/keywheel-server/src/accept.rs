@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use keywheel_wire::x509::certificate::Certificate;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -26,8 +27,8 @@ use crate::tls::Tls;
 pub(crate) struct Peer {
     /// Its address.
     pub(crate) address: SocketAddr,
-    /// The certificate chain that it proved to hold the key of, leaf first; empty where it showed none.
-    pub(crate) chain: Arc<[Vec<u8>]>,
+    /// The certificate whose key it proved to hold, if it showed one; its chain was verified.
+    pub(crate) certificate: Option<Arc<Certificate>>,
 }
 
 /// Accepts until `shutdown` turns true, then waits for what is in flight.
@@ -88,14 +89,15 @@ impl Door {
             tracing::debug!(%error, %address, "no TCP_NODELAY");
         }
         let Some(tls) = tls else {
-            return self.serve_http(stream, Peer { address, chain: Arc::new([]) }).await;
+            return self.serve_http(stream, Peer { address, certificate: None }).await;
         };
         let handshake = tokio_rustls::TlsAcceptor::from(tls.current()).accept(stream);
         match tokio::time::timeout(self.limits.handshake, handshake).await {
             Ok(Ok(stream)) => {
-                let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
-                let chain = chain.iter().map(|certificate| certificate.to_vec()).collect();
-                self.serve_http(stream, Peer { address, chain }).await;
+                let leaf = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+                // What the verifier has read can be read.
+                let certificate = leaf.and_then(|leaf| Certificate::from_der(leaf).ok()).map(Arc::new);
+                self.serve_http(stream, Peer { address, certificate }).await;
             }
             Ok(Err(error)) => {
                 metrics::counter!("keywheel_tls_handshake_failures_total").increment(1);

@@ -98,7 +98,7 @@ async fn accompany(State(app): State<App>, request: Request, next: Next) -> Resp
     let peer = request.extensions().get::<Peer>().cloned();
     let work = async {
         // The first use of a successor retires what it replaced: also where the request itself asks for nothing.
-        if let Some(leaf) = peer.as_ref().and_then(|peer| peer.chain.first())
+        if let Some(leaf) = peer.as_ref().and_then(|peer| peer.certificate.as_ref())
             && let Err(error) = app.authority.note_use(leaf, Timestamp::now()).await
         {
             tracing::warn!(error = crate::answer::chain(&error), "the use of a certificate was not noted");
@@ -225,7 +225,7 @@ async fn sign(State(app): State<App>, body: Bytes) -> Answer {
     if body.csr.is_empty() {
         return Err(ApiError::BadRequest("missing csr".to_owned()).into());
     }
-    let csr = request_der(&body.csr)?;
+    let csr = request(&body.csr)?.der().to_vec();
     if body.ott.is_empty() {
         return Err(ApiError::BadRequest("missing ott".to_owned()).into());
     }
@@ -250,7 +250,7 @@ async fn rekey(State(app): State<App>, peer: Option<Extension<Peer>>, headers: H
     if body.csr.is_empty() {
         return Err(ApiError::BadRequest("missing csr".to_owned()).into());
     }
-    let csr = request_der(&body.csr)?;
+    let csr = request(&body.csr)?;
     issued(&app, "rekey", app.authority.rekey(caller, csr, Timestamp::now()).await?)
 }
 
@@ -258,8 +258,7 @@ async fn revoke(State(app): State<App>, peer: Option<Extension<Peer>>, body: Byt
     let body: messages::RevokeRequest = read(&body)?;
     let (how, revoker) = match (body.ott, peer) {
         (token, _) if !token.is_empty() => ("token", Revoker::Token(token)),
-        (_, Some(Extension(peer))) => ("certificate", Revoker::Tls(peer.chain.to_vec())),
-        _ => ("certificate", Revoker::Tls(Vec::new())),
+        (_, peer) => ("certificate", Revoker::Tls(peer.into_iter().filter_map(|peer| leaf(&peer)).collect())),
     };
     let request = RevokeRequest {
         serial: body.serial,
@@ -289,10 +288,14 @@ async fn crl(State(app): State<App>, uri: Uri) -> Answer {
     Ok(response)
 }
 
+fn leaf(peer: &Peer) -> Option<Vec<u8>> {
+    peer.certificate.as_ref().map(|certificate| certificate.der().to_vec())
+}
+
 /// The client certificate, or where there is none the token of the `Authorization` header.
 fn caller(peer: Option<&Peer>, headers: &HeaderMap) -> Result<Caller, Failure> {
-    if let Some(peer) = peer.filter(|peer| !peer.chain.is_empty()) {
-        return Ok(Caller::Tls(peer.chain.to_vec()));
+    if let Some(certificate) = peer.and_then(|peer| peer.certificate.clone()) {
+        return Ok(Caller::Tls(certificate));
     }
     let token = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(|value| {
         let (scheme, token) = value.split_once(' ')?;
@@ -313,9 +316,9 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
 }
 
 /// The reference reads the request while it reads the JSON, hence its message.
-fn request_der(text: &str) -> Result<Vec<u8>, Failure> {
+fn request(text: &str) -> Result<certificate_request::Request, Failure> {
     match certificate_request::Request::from_pem(text.as_bytes()) {
-        Ok(request) => Ok(request.der().to_vec()),
+        Ok(request) => Ok(request),
         Err(error) => {
             tracing::debug!(error = crate::answer::chain(&error), "the certificate request cannot be read");
             Err(ApiError::BadRequest("error decoding json".to_owned()).into())

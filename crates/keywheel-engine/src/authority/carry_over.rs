@@ -4,6 +4,7 @@ use std::mem::discriminant;
 
 use keywheel_core::key_strength::PublicKeyFacts;
 use keywheel_core::lint;
+use keywheel_wire::signer;
 use keywheel_wire::x509::certificate::Certificate;
 use keywheel_wire::x509::extension::usage::KeyUsage;
 use keywheel_wire::x509::extension::{Extension, key_identifier};
@@ -27,7 +28,7 @@ pub(super) fn extensions(old: &Certificate, issuer: &Certificate, spki: &[u8]) -
             subject.clone()
         } else if *found == oid::AUTHORITY_KEY_IDENTIFIER {
             authority.clone()
-        } else if *found == oid::KEY_USAGE {
+        } else if *found == oid::KEY_USAGE && signer::public_key_kind(old.spki()) != signer::public_key_kind(spki) {
             key_usage(extension, &public_key_facts(old.spki())?, &public_key_facts(spki)?)?
         } else {
             extension.clone()

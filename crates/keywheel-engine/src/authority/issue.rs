@@ -34,8 +34,18 @@ pub(crate) fn approve(
     scheme: SignatureScheme,
 ) -> Result<Approved, NotApproved> {
     let own = TbsCertificate::from_der(&tbs).map_err(NotApproved::Unreadable)?;
-    let facts = facts::certificate_facts(tbs).map_err(NotApproved::Unreadable)?;
-    let above = issuer.map_or(&own, Certificate::parts);
+    approve_parts(&own, role, issuer, scheme)
+}
+
+/// The same for bytes that were taken apart already.
+fn approve_parts(
+    own: &TbsCertificate,
+    role: Role,
+    issuer: Option<&Certificate>,
+    scheme: SignatureScheme,
+) -> Result<Approved, NotApproved> {
+    let facts = facts::facts_of(own).map_err(NotApproved::Unreadable)?;
+    let above = issuer.map_or(own, Certificate::parts);
     let key_id = above.subject_key_id().map_err(NotApproved::Unreadable)?;
     let constraints = above.basic_constraints().map_err(NotApproved::Unreadable)?;
     let issuer = Issuer {
@@ -89,14 +99,16 @@ impl Draft {
             not_before: parts.not_before(),
             not_after: parts.not_after(),
             issuer: self.issuer.clone(),
-            tbs: tbs.clone(),
+            tbs,
         };
         let approved =
-            approve(tbs, self.role, Some(settings.issuer()), self.tbs.scheme).map_err(|error| match error {
-                // The requester chose the names and the key, so that most findings are the requester's to mend.
-                NotApproved::Findings(_) => AuthorityError::Forbidden(error.to_string()),
-                NotApproved::Unreadable(source) => AuthorityError::Malformed(source.to_string()),
-            })?;
+            approve_parts(&parts, self.role, Some(settings.issuer()), self.tbs.scheme).map_err(
+                |error| match error {
+                    // The requester chose the names and the key, so that most findings are the requester's to mend.
+                    NotApproved::Findings(_) => AuthorityError::Forbidden(error.to_string()),
+                    NotApproved::Unreadable(source) => AuthorityError::Malformed(source.to_string()),
+                },
+            )?;
         Ok(Prepared { approved, record })
     }
 }

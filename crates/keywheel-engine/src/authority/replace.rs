@@ -13,12 +13,13 @@ use keywheel_core::validity;
 use keywheel_store::{OldCertificate, RekeyOutcome, RekeyRequest, RenewalOutcome, RenewalRequest, Store, TokenUse};
 use keywheel_wire::x509::certificate::Certificate;
 use keywheel_wire::x509::facts;
+use keywheel_wire::x509::request::Request;
 use keywheel_wire::x509::tbs::TbsBuilder;
 
 use super::carry_over;
 use super::issue::{self, Draft, broken, not_stored};
 use super::settings::{Entry, Settings};
-use super::sign::{check_key, check_names, read_request};
+use super::sign::{check_key, check_names, check_proof};
 use super::token::{Carried, authorize_carried, led_to_root};
 use super::{AuthorityError, Caller, Issued};
 
@@ -27,11 +28,11 @@ pub(super) async fn rekey(
     store: &Store,
     settings: &Settings,
     caller: Caller,
-    csr: &[u8],
+    csr: &Request,
     now: Timestamp,
 ) -> Result<Issued, AuthorityError> {
-    let (old, token) = identify(settings, caller, Some(csr), now)?;
-    let csr = read_request(csr)?;
+    let (old, token) = identify(settings, caller, Some(csr.der()), now)?;
+    check_proof(csr)?;
     let vouched = vouched(store, settings, &old).await?;
     check_key(settings, csr.spki())?;
     // The rules may have changed since the old certificate was issued; the new one obeys those of today.
@@ -123,19 +124,13 @@ fn identify(
     caller: Caller,
     csr: Option<&[u8]>,
     now: Timestamp,
-) -> Result<(Certificate, Option<TokenUse>), AuthorityError> {
+) -> Result<(Arc<Certificate>, Option<TokenUse>), AuthorityError> {
     match caller {
-        Caller::Tls(chain) => {
-            let missing = || AuthorityError::Malformed("missing client certificate".to_owned());
-            let leaf = chain.first().ok_or_else(missing)?;
-            let leaf =
-                Certificate::from_der(leaf).map_err(|error| AuthorityError::NotAuthenticated(error.to_string()))?;
-            Ok((leaf, None))
-        }
-        Caller::Held(chain) => Ok((held(settings, &chain, now)?, None)),
+        Caller::Tls(leaf) => Ok((leaf, None)),
+        Caller::Held(chain) => Ok((Arc::new(held(settings, &chain, now)?), None)),
         Caller::Token(compact) => {
             let Carried { certificate, one_time } = authorize_carried(settings, &compact, csr, now)?;
-            Ok((certificate, Some(one_time)))
+            Ok((Arc::new(certificate), Some(one_time)))
         }
     }
 }

@@ -94,11 +94,13 @@ async fn certify(
 
 /// Reads a request and checks that who made it holds its key.
 pub(super) fn read_request(der: &[u8]) -> Result<Request, AuthorityError> {
-    let invalid = |error: &dyn std::error::Error| {
-        tracing::debug!(error = super::chain(error), "the certificate request is not accepted");
-        AuthorityError::Malformed("invalid csr".to_owned())
-    };
     let request = Request::from_der(der).map_err(|error| invalid(&error))?;
+    check_proof(&request)?;
+    Ok(request)
+}
+
+/// Checks that who made a request holds its key.
+pub(super) fn check_proof(request: &Request) -> Result<(), AuthorityError> {
     if let Err(error) = request.verify() {
         // A key too short to verify anything: its length is what the requester must hear of.
         if let Ok(facts) = facts::public_key_facts(request.spki()) {
@@ -106,7 +108,12 @@ pub(super) fn read_request(der: &[u8]) -> Result<Request, AuthorityError> {
         }
         return Err(invalid(&error));
     }
-    Ok(request)
+    Ok(())
+}
+
+fn invalid(error: &dyn std::error::Error) -> AuthorityError {
+    tracing::debug!(error = super::chain(error), "the certificate request is not accepted");
+    AuthorityError::Malformed("invalid csr".to_owned())
 }
 
 /// Refuses keys that are known to be weak.

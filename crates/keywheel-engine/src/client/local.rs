@@ -1,8 +1,11 @@
 //! An authority that is opened in this process (`--offline`), asked in the same words as one over HTTPS.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use keywheel_wire::x509::certificate::Certificate;
 use keywheel_wire::x509::chain::{self, Usage};
+use keywheel_wire::x509::request::Request;
 
 use super::access::{LocalAnswer, LocalAuthority, LocalRequest};
 use super::error::ClientError;
@@ -36,12 +39,13 @@ fn answer(authority: Authority, request: LocalRequest) -> LocalAnswer {
                 authority.sign(request, now).await.map_err(refused)?.chain
             }
             LocalRequest::Renew { chain_der } => {
-                belongs(&authority, &chain_der, now)?;
-                authority.renew(Caller::Tls(chain_der), now).await.map_err(refused)?.chain
+                let leaf = belongs(&authority, &chain_der, now)?;
+                authority.renew(Caller::Tls(leaf), now).await.map_err(refused)?.chain
             }
             LocalRequest::Rekey { chain_der, request_der } => {
-                belongs(&authority, &chain_der, now)?;
-                authority.rekey(Caller::Tls(chain_der), request_der, now).await.map_err(refused)?.chain
+                let leaf = belongs(&authority, &chain_der, now)?;
+                let request = Request::from_der(&request_der).map_err(|error| ClientError::Garbled(error.into()))?;
+                authority.rekey(Caller::Tls(leaf), request, now).await.map_err(refused)?.chain
             }
             LocalRequest::Revoke { serial, token, chain_der, reason_code, reason } => {
                 let revoker = match token {
@@ -61,20 +65,21 @@ fn answer(authority: Authority, request: LocalRequest) -> LocalAnswer {
 }
 
 /// What a TLS handshake would find out: whether the chain is one of this authority. Expiry is judged by the authority.
-fn belongs(authority: &Authority, chain: &[Vec<u8>], now: Timestamp) -> Result<(), ClientError> {
+fn belongs(authority: &Authority, chain: &[Vec<u8>], now: Timestamp) -> Result<Arc<Certificate>, ClientError> {
     let parse = |ders: &[Vec<u8>]| ask::parse_chain(ders.to_vec());
     let own = parse(chain)?;
-    let leaf = load::leaf(&own)?;
+    let leaf = load::leaf(&own)?.clone();
     let mut between = own.iter().skip(1).cloned().collect::<Vec<_>>();
     between.extend(parse(&authority.intermediates())?);
     let at = now.min(leaf.not_after());
-    chain::verify(leaf, &between, &parse(&authority.roots())?, at, Usage::ClientAuth).map_err(|error| {
+    chain::verify(&leaf, &between, &parse(&authority.roots())?, at, Usage::ClientAuth).map_err(|error| {
         ClientError::Refused {
             message: format!("the certificate is not one of this authority, or not good for clients: {error}"),
             status: None,
             hint: None,
         }
-    })
+    })?;
+    Ok(Arc::new(leaf))
 }
 
 /// The owner of the authority asks: nothing need be hidden from them.

@@ -16,6 +16,7 @@ use keywheel_wire::step::token::{self, Contents, confirmation, token_hash};
 use keywheel_wire::x509::certificate::Certificate;
 use keywheel_wire::x509::crl::Crl;
 use keywheel_wire::x509::facts::public_key_facts;
+use keywheel_wire::x509::request::Request;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use zeroize::Zeroizing;
@@ -219,7 +220,11 @@ async fn an_answer_of_an_issuer_that_was_replaced_is_not_given_with_a_chain_that
         Crl::from_der(&list.der).unwrap().verify_signed_by(issuer.spki()).is_ok()
     })
     .await;
-    let rekey = |key: &FileKey| ca.authority.rekey(Caller::Tls(old.chain.clone()), csr_der(key, ""), Timestamp::now());
+    let leaf = Arc::new(Certificate::from_der(&old.chain[0]).unwrap());
+    let rekey = |key: &FileKey| {
+        let csr = Request::from_der(&csr_der(key, "")).unwrap();
+        ca.authority.rekey(Caller::Tls(Arc::clone(&leaf)), csr, Timestamp::now())
+    };
     let refused = rekey(&key).await.unwrap_err();
     assert!(matches!(&refused, AuthorityError::Forbidden(told) if told.contains("make a new key")), "{refused}");
     let issued = rekey(&new_key()).await.unwrap();

@@ -171,7 +171,8 @@ async fn an_expired_certificate_is_replaced_only_where_the_claims_allow_it() {
 async fn who_runs_the_ca_itself_cannot_be_given_a_certificate_of_another_ca() {
     let (ca, other) = (Ca::start().await, Ca::start().await);
     let (own, foreign) = (ca.holder("svc.local").await, other.holder("svc.local").await);
-    let rekey = |chain| ca.authority.rekey(Caller::Held(chain), csr_der(&new_key(), ""), Timestamp::now());
+    let csr = || request::Request::from_der(&csr_der(&new_key(), "")).unwrap();
+    let rekey = |chain| ca.authority.rekey(Caller::Held(chain), csr(), Timestamp::now());
     rekey(own.chain).await.unwrap();
     let refused = rekey(foreign.chain).await.unwrap_err();
     assert!(matches!(refused, AuthorityError::NotAuthenticated(_)), "{refused}");

@@ -22,7 +22,11 @@ use std::net::IpAddr;
 
 /// What is known of a certificate to sign, read from the very bytes that will be signed.
 pub fn certificate_facts(tbs: Vec<u8>) -> Result<CertificateFacts, Malformed> {
-    let parts = TbsCertificate::from_der(&tbs)?;
+    facts_of(&TbsCertificate::from_der(&tbs)?)
+}
+
+/// The same of bytes that were taken apart already, and are kept beside.
+pub fn facts_of(parts: &TbsCertificate) -> Result<CertificateFacts, Malformed> {
     let (start, end) = parts.generalized_times();
     let alternative_names = match parts.extension(&oid::SUBJECT_ALT_NAME) {
         None => None,
@@ -51,7 +55,7 @@ pub fn certificate_facts(tbs: Vec<u8>) -> Result<CertificateFacts, Malformed> {
         extended_key_usage: parts.extended_key_usage()?.map(|usages| usages.iter().map(Oid::to_string).collect()),
         subject_key_id: parts.subject_key_id()?,
         authority_key_id: parts.authority_key_id()?,
-        tbs,
+        tbs: parts.der().to_vec(),
     })
 }
 
