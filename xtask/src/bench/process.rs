@@ -1,5 +1,6 @@
 //! What a process has cost so far, from `/proc`, and the middle of several measurements.
 
+use std::ops::Range;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
@@ -13,10 +14,20 @@ pub(crate) fn programs() -> PathBuf {
 
 /// Seconds of CPU that a process has used, in user and system mode.
 pub(crate) fn cpu(process: u32) -> Result<f64> {
+    seconds(process, 11..13)
+}
+
+/// The same with what its children had used when they ended.
+pub(super) fn cpu_with_ended_children(process: u32) -> Result<f64> {
+    seconds(process, 11..15)
+}
+
+/// The sum of some fields of `/proc/<process>/stat` that count ticks, the first field after the name being 0.
+fn seconds(process: u32, wanted: Range<usize>) -> Result<f64> {
     let line = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
     let fields: Vec<&str> = line.rsplit(") ").next().unwrap_or_default().split(' ').collect();
     let ticks: f64 =
-        fields.get(11..13).context("an odd stat line")?.iter().filter_map(|tick| tick.parse::<f64>().ok()).sum();
+        fields.get(wanted).context("an odd stat line")?.iter().filter_map(|tick| tick.parse::<f64>().ok()).sum();
     Ok(ticks / 100.0)
 }
 
