@@ -1,6 +1,7 @@
 //! Chores, in Rust, so that a newcomer needs no second tool: `cargo xtask test` is all that CI runs.
 
 mod bench;
+mod bench_agent;
 mod generate;
 mod imports;
 mod prepare;
@@ -18,6 +19,7 @@ const USAGE: &str = "usage: cargo xtask <chore>
   tidy       the house rules: import table, file heads, names, the map
   prepare    install what the tests need, and nothing else
   bench ca   measure our CA beside the real step-ca
+  bench agent  measure our agent beside daemons of the real step
   report crash [--only client|ca|services]
              kill and refuse everything with the full counts, and write docs/reference/crash-report.md
   generate   write the generated reference pages in docs/reference";
@@ -30,6 +32,7 @@ fn main() -> Result<()> {
         ["tidy"] => tidy::tidy(),
         ["prepare"] => prepare::prepare(),
         ["bench", "ca"] => bench::ca(),
+        ["bench", "agent"] => bench_agent::agent(),
         ["report", "crash"] => report::crash(None),
         ["report", "crash", "--only", part] => report::crash(Some(part)),
         ["generate"] => generate::write(),
