@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use crate::books::Books;
 use crate::disk::Disk;
 use crate::load::Load;
-use crate::site::{Site, median_and_longest, room, started};
+use crate::site::{Site, in_turn, median_and_longest, room, started};
 
 const CLIENTS: usize = 3;
 
@@ -42,6 +42,7 @@ enum Then {
 
 #[test]
 fn on_a_full_disk_nothing_is_issued_everything_else_is_served_and_every_start_works() {
+    let _alone = in_turn();
     let Some(disk) = Disk::mount() else { return };
     let cycles = report::count(6, 50);
     let mut site = Site::start_in(disk.place(), &[]);
@@ -106,6 +107,7 @@ fn on_a_full_disk_nothing_is_issued_everything_else_is_served_and_every_start_wo
 
 #[test]
 fn a_start_on_a_disk_that_is_full_to_the_last_page_fails_truly_and_harms_nothing() {
+    let _alone = in_turn();
     let Some(disk) = Disk::mount() else { return };
     let mut site = Site::start_in(disk.place(), &[]);
     let mut books = Books::default();

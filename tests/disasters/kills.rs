@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::books::Books;
 use crate::chance::Chance;
 use crate::load::Load;
-use crate::site::{Site, median_and_longest};
+use crate::site::{Site, in_turn, median_and_longest};
 
 const CLIENTS: usize = 6;
 
@@ -18,6 +18,7 @@ const PER_ROUND: usize = 10;
 
 #[test]
 fn what_was_acknowledged_survives_kills_under_load_and_is_always_answered_alike() {
+    let _alone = in_turn();
     let kills = report::count(20, 1000);
     let mut site = Site::start_with(&[]);
     let start = Instant::now();
@@ -42,6 +43,7 @@ fn what_was_acknowledged_survives_kills_under_load_and_is_always_answered_alike(
 
 #[test]
 fn what_was_acknowledged_survives_crashes_of_postgresql_and_the_server_goes_on_by_itself() {
+    let _alone = in_turn();
     let postgres = Postgres::start();
     let database = postgres.database("ca");
     let mut site = Site::start_with(&["--database", &database]);

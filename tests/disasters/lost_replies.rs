@@ -15,7 +15,7 @@ use serde_json::json;
 
 use crate::books::{Books, Row, Stored};
 use crate::chance::Chance;
-use crate::site::Site;
+use crate::site::{Site, in_turn};
 
 const CLIENTS: usize = 4;
 
@@ -41,6 +41,7 @@ struct Request {
 
 #[test]
 fn a_request_whose_answers_are_lost_has_exactly_one_live_certificate_in_the_end() {
+    let _alone = in_turn();
     let requests = report::count(60, 1000);
     let mut site = Site::start_with(&[]);
     let mut chance = Chance::new();
@@ -90,6 +91,7 @@ fn a_request_whose_answers_are_lost_has_exactly_one_live_certificate_in_the_end(
 
 #[test]
 fn the_real_client_ends_with_one_live_certificate_for_each_request_whose_answer_it_lost() {
+    let _alone = in_turn();
     let mut site = Site::start_with(&[]);
     site.ca.certificate("svc");
     let place = &site.ca.place;

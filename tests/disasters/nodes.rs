@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::books::{Books, with_another_key};
 use crate::chance::Chance;
 use crate::load::Load;
-use crate::site::{Site, median_and_longest, started};
+use crate::site::{Site, in_turn, median_and_longest, started};
 
 const CLIENTS: usize = 6;
 
@@ -72,6 +72,7 @@ impl Two {
 
 #[test]
 fn one_of_two_nodes_is_killed_again_and_again_and_the_other_goes_on_without_a_gap_in_the_books() {
+    let _alone = in_turn();
     let kills = report::count(15, 1000);
     let mut two = Two::start();
     let doors = two.doors();

@@ -1,12 +1,13 @@
 //! A CA that can be killed and started again, and how long each start takes until it answers.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use keywheel_tests::ca::{Background, Ca};
 use keywheel_tests::https::Door;
 use keywheel_tests::place::{Place, keywheel};
 use keywheel_tests::provisioner::Provisioner;
+use keywheel_tests::report;
 
 /// How long a server may take until it answers.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -53,6 +54,12 @@ impl Site {
         assert_eq!(self.ca.server.wait(), 0, "{}", self.ca.server.said());
         self.ca.place.keywheel(&["db", "check"]).ok();
     }
+}
+
+/// For the report one after the other, so that no test's times are those of another; in CI all at once.
+pub fn in_turn() -> Option<MutexGuard<'static, ()>> {
+    static TURN: Mutex<()> = Mutex::new(());
+    report::full().then(|| TURN.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 /// A server that was just started in a place and answers at its door, and how long that took.

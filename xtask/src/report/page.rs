@@ -75,6 +75,12 @@ pub const PARTS: &[Part] = &[
                 says: "The same with two nodes on one database; the other node goes on meanwhile.",
             },
             Table {
+                name: "ca-postgres-crashes",
+                title: "PostgreSQL crashes under load",
+                says: "The database's server is ended at once, as by a failure of its machine, and started again; the CA goes on \
+                       by itself.",
+            },
+            Table {
                 name: "ca-disk-full",
                 title: "The CA on a full disk",
                 says: "The disk fills under load, is freed, and the CA is killed and started again.",
