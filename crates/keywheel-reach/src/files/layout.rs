@@ -66,7 +66,7 @@ impl Files {
         if !is_one_file(&certificate, &key) {
             refuse_half_combined(&certificate, &key)?;
             let layout = match wanted {
-                Some(Layout::Generations) if !certificate.exists() || !key.exists() => Layout::Generations,
+                Some(Layout::Generations) if !certificate.exists() && !key.exists() => Layout::Generations,
                 _ => Layout::Flat,
             };
             return Ok(Self { certificate, key, layout });
@@ -93,7 +93,10 @@ impl Files {
     /// Changes how the two lie without changing what they hold: at every moment each name shows a pair that matches.
     pub(super) fn convert(&mut self, to: Layout) -> Result<(), PairError> {
         match (self.layout, to) {
-            (Layout::Flat, Layout::Generations) => self.link_to_generations()?,
+            (Layout::Flat, Layout::Generations) => {
+                self.refuse_narrower_way()?;
+                self.link_to_generations()?;
+            }
             // Also finishes what was cut off half-way.
             (Layout::Generations, Layout::Generations) => self.link_to_generations()?,
             (Layout::Generations, Layout::Flat) => self.flatten()?,
@@ -141,11 +144,11 @@ impl Files {
                 return Err(PairError::PreviousLost(target.named().to_owned()));
             }
         }
-        for (target, content) in before {
-            if digest_of_file(target.real())? == content {
+        for (target, content) in &before {
+            let previous = previous_of(target);
+            if digest_of_file(target.real())? == *content {
                 continue;
             }
-            let previous = previous_of(target);
             let moved = match content {
                 Some(_) => std::fs::rename(&previous, target.real()),
                 // There was no such file; its new content is safe in the journal.
@@ -153,7 +156,13 @@ impl Files {
             };
             let path = target.real().to_owned();
             moved.map_err(|source| WriteError::Os { operation: "put back", path, source })?;
+        }
+        for (target, _) in before {
             sync_directory(target.directory())?;
+        }
+        if self.layout == Layout::Generations {
+            // No name leads into it any more, and what it held is safe in the journal.
+            self.generations().remove()?;
         }
         Ok(())
     }
@@ -177,8 +186,9 @@ impl Files {
         if self.layout == Layout::Generations || !store.is_there() {
             return Ok(());
         }
-        let shown = store.current().is_some() && self.key.exists() && self.certificate.exists();
-        if store.current().is_none()
+        let current = store.current()?;
+        let shown = current.is_some() && self.key.exists() && self.certificate.exists();
+        if current.is_none()
             || (shown && store.shows(&read(self.key.real())?, &read(self.certificate.real())?)?)
         {
             store.remove()?;
@@ -209,7 +219,8 @@ impl Files {
     /// Makes both names links into the generations; what they show is what the current generation holds.
     pub(super) fn link_names(&mut self) -> Result<(), PairError> {
         let store = self.generations();
-        for (target, file) in [(&self.key, generations::KEY), (&self.certificate, generations::CERTIFICATE)] {
+        // The certificate first: where there were no files, a lone link of a key is that of a pair with another certificate.
+        for (target, file) in [(&self.certificate, generations::CERTIFICATE), (&self.key, generations::KEY)] {
             if !generations::is_link(target.real()) {
                 target.replace_by_link(&store.link_from(target.directory(), file))?;
             }
@@ -220,10 +231,26 @@ impl Files {
     /// One name is a link, the other is not: that is a conversion cut off only if both show what the generation holds.
     fn refuse_another_pair(&self) -> Result<(), PairError> {
         let store = self.generations();
+        if !self.certificate.exists() {
+            // A new certificate for this key elsewhere: a new generation would replace the one that lies beside the key, too.
+            return Err(PairError::OfAnotherPair(self.key.named().to_owned()));
+        }
         for (target, file) in [(&self.key, generations::KEY), (&self.certificate, generations::CERTIFICATE)] {
             if target.exists() && !store.current_holds(file, &read(target.real())?)? {
                 return Err(PairError::OfAnotherPair(target.named().to_owned()));
             }
+        }
+        Ok(())
+    }
+
+    /// The certificate moves to where the key is: who reads it must be able to go there.
+    fn refuse_narrower_way(&self) -> Result<(), PairError> {
+        let way = |directory: &Path| match std::fs::metadata(directory) {
+            Ok(found) => Ok(found.mode() & 0o011),
+            Err(source) => Err(PairError::Read { path: directory.to_owned(), source }),
+        };
+        if way(self.certificate.directory())? & !way(self.key.directory())? != 0 {
+            return Err(PairError::NarrowerWay(self.key.directory().to_owned()));
         }
         Ok(())
     }
