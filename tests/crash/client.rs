@@ -32,37 +32,99 @@ pub enum Mode {
     Daemon,
 }
 
+/// What the client is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deed {
+    /// A new key.
+    Rekey,
+    /// A new key whose service refuses it, so that the old pair comes back.
+    RollBack,
+    /// The same key.
+    Renew,
+    /// The same pair in another layout.
+    Convert(Layout),
+}
+
 /// What is tampered with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Subject {
     pub layout: Layout,
     pub mode: Mode,
+    pub deed: Deed,
+}
+
+const fn once(layout: Layout, deed: Deed) -> Subject {
+    Subject { layout, mode: Mode::Once, deed }
+}
+
+const fn daemon(layout: Layout) -> Subject {
+    Subject { layout, mode: Mode::Daemon, deed: Deed::Rekey }
 }
 
 /// Every layout, one-shot and as a daemon.
-pub const SUBJECTS: &[Subject] = &[
-    Subject { layout: Layout::Flat, mode: Mode::Once },
-    Subject { layout: Layout::Flat, mode: Mode::Daemon },
-    Subject { layout: Layout::Generations, mode: Mode::Once },
-    Subject { layout: Layout::Generations, mode: Mode::Daemon },
-    Subject { layout: Layout::Combined, mode: Mode::Once },
-    Subject { layout: Layout::Combined, mode: Mode::Daemon },
+pub const REKEYS: &[Subject] = &[
+    once(Layout::Flat, Deed::Rekey),
+    once(Layout::Generations, Deed::Rekey),
+    once(Layout::Combined, Deed::Rekey),
+    daemon(Layout::Flat),
+    daemon(Layout::Generations),
+    daemon(Layout::Combined),
 ];
 
-impl Subject {
-    pub fn name(self) -> String {
-        let layout = match self.layout {
-            Layout::Flat => "flat",
-            Layout::Generations => "generations",
-            Layout::Combined => "combined",
-        };
-        let mode = match self.mode {
-            Mode::Once => "one-shot",
-            Mode::Daemon => "daemon",
-        };
-        format!("{layout}, {mode}")
+/// What else replaces a pair, or moves it.
+pub const OTHERS: &[Subject] = &[
+    once(Layout::Flat, Deed::RollBack),
+    once(Layout::Generations, Deed::RollBack),
+    once(Layout::Combined, Deed::RollBack),
+    once(Layout::Flat, Deed::Renew),
+    once(Layout::Generations, Deed::Renew),
+    once(Layout::Combined, Deed::Renew),
+    once(Layout::Flat, Deed::Convert(Layout::Generations)),
+    once(Layout::Generations, Deed::Convert(Layout::Flat)),
+    once(Layout::Flat, Deed::Convert(Layout::Combined)),
+    once(Layout::Combined, Deed::Convert(Layout::Flat)),
+];
+
+impl Layout {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Flat => "flat",
+            Self::Generations => "generations",
+            Self::Combined => "combined",
+        }
     }
 }
+
+impl Subject {
+    /// For people.
+    pub fn name(self) -> String {
+        let layout = self.layout.name();
+        match (self.deed, self.mode) {
+            (Deed::Rekey, Mode::Once) => format!("rekey, {layout}, one-shot"),
+            (Deed::Rekey, Mode::Daemon) => format!("rekey, {layout}, daemon"),
+            (Deed::RollBack, _) => format!("rekey and rollback, {layout}"),
+            (Deed::Renew, _) => format!("renewal, {layout}"),
+            (Deed::Convert(to), _) => format!("layout, {layout} to {}", to.name()),
+        }
+    }
+
+    /// The exit code of a run that nobody tampers with.
+    pub fn exit_code(self) -> i32 {
+        if self.deed == Deed::RollBack { 7 } else { 0 }
+    }
+
+    /// How the pair lies in the end.
+    pub fn layout_in_the_end(self) -> Layout {
+        if let Deed::Convert(to) = self.deed { to } else { self.layout }
+    }
+}
+
+/// Hooks, which write down of which certificate the service was told.
+const TOLD: &str = "sh -c 'echo $KEYWHEEL_FINGERPRINT >>told'";
+/// A service that cannot use what it is told of.
+const REFUSED: &str = "sh -c 'echo $KEYWHEEL_FINGERPRINT >>told; exit 1'";
+/// Ends the daemon, which finishes what it does all the same.
+const TOLD_LAST: &str = "sh -c 'echo $KEYWHEEL_FINGERPRINT >>told; kill $PPID'";
 
 /// One pair, and who replaces it.
 pub struct Client<'a> {
@@ -77,31 +139,29 @@ impl<'a> Client<'a> {
         let client = Self { subject, folder: place.file(folder), place };
         std::fs::create_dir(&client.folder).expect("the folder is new");
         client.must(&["ca", "certificate", "svc", "svc.crt", "svc.key", "--provisioner-password-file", "../password"]);
-        match subject.layout {
-            Layout::Flat => {}
-            Layout::Generations => {
-                client.must(&["ca", "rekey", "--force", "--layout", "generations", "svc.crt", "svc.key"]);
-            }
-            Layout::Combined => {
-                let read = |name: &str| std::fs::read(client.folder.join(name)).expect("it was issued");
-                let both = [read("svc.key"), read("svc.crt")].concat();
-                std::fs::write(client.folder.join("svc.pem"), both).expect("it can be written");
-                for name in ["svc.key", "svc.crt"] {
-                    std::fs::remove_file(client.folder.join(name)).expect("it was there");
-                }
-            }
-        }
+        client.lie(subject.layout);
         client
+    }
+
+    /// Before each run: what was moved lies again as at first.
+    pub fn make_ready(&self) {
+        if matches!(self.subject.deed, Deed::Convert(_)) {
+            self.lie(self.subject.layout);
+        }
+    }
+
+    fn lie(&self, layout: Layout) {
+        self.must(&words_to_convert(layout));
     }
 
     /// Where a service reads the certificate.
     pub fn certificate(&self) -> PathBuf {
-        self.folder.join(if self.subject.layout == Layout::Combined { "svc.pem" } else { "svc.crt" })
+        self.folder.join("svc.crt")
     }
 
     /// Where it reads the key.
     pub fn key(&self) -> PathBuf {
-        self.folder.join(if self.subject.layout == Layout::Combined { "svc.pem" } else { "svc.key" })
+        self.folder.join("svc.key")
     }
 
     /// The fingerprints of which the service was told, in order.
@@ -109,31 +169,35 @@ impl<'a> Client<'a> {
         std::fs::read_to_string(self.folder.join("told")).unwrap_or_default()
     }
 
-    /// A rekey from the beginning.
-    pub fn rekey(&self) -> Vec<String> {
-        match self.subject.mode {
-            Mode::Once => self.words(&["ca", "rekey", "--force"]),
-            Mode::Daemon => self.words(&["ca", "rekey", "--daemon", "--rekey-period", "1ms"]),
+    /// What is tampered with, from the beginning.
+    pub fn words(&self) -> Vec<String> {
+        match (self.subject.deed, self.subject.mode) {
+            (Deed::Rekey, Mode::Daemon) => {
+                self.with_hook(&["ca", "rekey", "--daemon", "--rekey-period", "1ms"], TOLD_LAST)
+            }
+            (Deed::Rekey, Mode::Once) => self.with_hook(&["ca", "rekey", "--force"], TOLD),
+            (Deed::RollBack, _) => self.with_hook(&["ca", "rekey", "--force", "--rollback"], REFUSED),
+            (Deed::Renew, _) => self.with_hook(&["ca", "renew", "--force"], TOLD),
+            (Deed::Convert(to), _) => words_to_convert(to).into_iter().map(String::from).collect(),
         }
     }
 
-    /// The start after a crash. The one-shot run may only repair, so that a rekey cannot hide what was not repaired.
+    /// The start after a crash. A one-shot run may only repair, so that a rekey cannot hide what was not repaired.
     pub fn next_start(&self) -> Vec<String> {
-        match self.subject.mode {
-            Mode::Once => self.words(&["ca", "rekey", "--force", "--expires-in", "1m"]),
-            Mode::Daemon => self.rekey(),
+        match (self.subject.deed, self.subject.mode) {
+            (Deed::Rekey, Mode::Once) | (Deed::RollBack, _) => {
+                self.with_hook(&["ca", "rekey", "--force", "--expires-in", "1m"], TOLD)
+            }
+            (Deed::Renew, _) => self.with_hook(&["ca", "renew", "--force", "--expires-in", "1m"], TOLD),
+            (Deed::Rekey, Mode::Daemon) | (Deed::Convert(_), _) => self.words(),
         }
     }
 
-    fn words(&self, command: &[&str]) -> Vec<String> {
-        // The daemon is ended by its own hook: what it does then is not cut off.
-        let hook = match self.subject.mode {
-            Mode::Once => "sh -c 'echo $KEYWHEEL_FINGERPRINT >>told'",
-            Mode::Daemon => "sh -c 'echo $KEYWHEEL_FINGERPRINT >>told; kill $PPID'",
-        };
-        let files: &[&str] = match self.subject.layout {
-            Layout::Flat | Layout::Generations => &["svc.crt", "svc.key"],
-            Layout::Combined => &["--combined", "svc.pem"],
+    fn with_hook(&self, command: &[&str], hook: &str) -> Vec<String> {
+        // The one file is named as itself by half of the runs, by the links to it by the other half.
+        let files: &[&str] = match (self.subject.layout, self.subject.mode) {
+            (Layout::Combined, Mode::Once) => &["--combined", "svc.pem"],
+            _ => &["svc.crt", "svc.key"],
         };
         [command, &["--exec", hook], files].concat().into_iter().map(String::from).collect()
     }
@@ -251,6 +315,15 @@ impl Run {
             _ => own,
         }
     }
+}
+
+fn words_to_convert(to: Layout) -> Vec<&'static str> {
+    let mut words = vec!["certificate", "layout", "--to", to.name()];
+    if to == Layout::Combined {
+        words.extend(["--file", "svc.pem"]);
+    }
+    words.extend(["svc.crt", "svc.key"]);
+    words
 }
 
 fn signal(name: &str, process: u32) {

@@ -8,7 +8,7 @@ use keywheel_signer::file_key::FileKey;
 use keywheel_wire::signer::Signer;
 use keywheel_wire::x509::certificate::Certificate;
 
-use crate::client::{Client, Ended, Layout, Mode};
+use crate::client::{Client, Deed, Ended, Layout, Mode};
 
 /// Certificates in a chain of the CA of these tests.
 const CHAIN: usize = 2;
@@ -65,15 +65,31 @@ impl Seen {
         Certificate::from_pem(&self.certificate).map_or_else(|_| String::new(), |leaf| hex(&leaf.digest().0))
     }
 
-    /// Whether both halves are others than these.
-    pub fn is_turned_from(&self, before: &Self) -> bool {
-        self.fingerprint() != before.fingerprint() && self.key != before.key
+    /// Whether it is the same pair, in whatever file.
+    pub fn is_pair(&self, other: &Self) -> bool {
+        self.fingerprint() == other.fingerprint() && self.public_key() == other.public_key()
+    }
+
+    /// Whether it is what was to come of these.
+    pub fn is_result_of(&self, deed: Deed, before: &Self) -> bool {
+        let other_certificate = self.fingerprint() != before.fingerprint();
+        let other_key = self.public_key() != before.public_key();
+        match deed {
+            Deed::Rekey => other_certificate && other_key,
+            Deed::Renew => other_certificate && !other_key,
+            Deed::RollBack | Deed::Convert(_) => self.is_pair(before),
+        }
+    }
+
+    fn public_key(&self) -> Option<Vec<u8>> {
+        FileKey::from_pem(&self.key, None).ok().map(|(key, _)| key.public_key().to_owned())
     }
 }
 
 /// What the client writes down before it asks.
 pub fn journal(client: &Client) -> PathBuf {
-    let name = client.key().file_name().expect("a key has a name").to_string_lossy().into_owned();
+    // It stands beside the file that a name leads to.
+    let name = if client.subject.layout == Layout::Combined { "svc.pem" } else { "svc.key" };
     client.folder.join(format!(".{name}.keywheel/journal.json"))
 }
 
@@ -91,16 +107,22 @@ pub fn openssl_agrees(client: &Client) -> Result<(), String> {
 /// Whether what was said and the exit code are what is on disk.
 pub fn is_true(client: &Client, ended: &Ended, before: &Seen, now: &Seen) -> Result<(), String> {
     let said = &ended.said;
-    let turned = now.is_turned_from(before) && now.judge().is_ok();
-    let journal = journal(client).exists();
+    let deed = client.subject.deed;
+    let same = now.is_pair(before);
+    let new = now.judge().is_ok() && now.is_result_of(if deed == Deed::RollBack { Deed::Rekey } else { deed }, before);
+    let waits = journal(client).exists();
     let claims = [
-        ("nothing was changed", now == before),
-        ("the files are as they were", now == before),
-        ("the next run goes on", journal),
-        ("what it left is kept", journal),
-        ("are in place", turned),
-        ("✔ Certificate", turned),
-        ("certificate rekeyed", turned),
+        ("nothing was changed", same),
+        ("the files are as they were", same),
+        ("its names show what they showed", same),
+        ("are back in place", same),
+        ("the next run goes on", waits),
+        ("the next run uses it", waits),
+        ("what it left is kept", waits),
+        ("are in place", new),
+        ("is in place", new),
+        ("✔ Certificate", new),
+        ("certificate rekeyed", new),
     ];
     let made: Vec<_> = claims.iter().filter(|(claim, _)| said.contains(claim)).collect();
     if let Some((claim, _)) = made.iter().find(|(_, holds)| !holds) {
@@ -109,12 +131,16 @@ pub fn is_true(client: &Client, ended: &Ended, before: &Seen, now: &Seen) -> Res
     if said.contains("panicked") {
         return Err("it panicked".into());
     }
+    let done = match deed {
+        Deed::Convert(to) => same && lies(client, to),
+        _ => new,
+    };
     match (client.subject.mode, ended.code) {
-        (Mode::Once, Some(0)) if !turned => Err("it says by its exit code that it succeeded, and it did not".into()),
+        (Mode::Once, Some(0)) if !done => Err("it says by its exit code that it succeeded, and it did not".into()),
         (Mode::Once, Some(code)) if code != 0 && made.is_empty() => {
             Err(format!("it failed (exit code {code}) and does not say what state things are in"))
         }
-        (Mode::Daemon, Some(_)) if !turned && made.is_empty() => Err("it failed without saying so".into()),
+        (Mode::Daemon, Some(_)) if !done && made.is_empty() => Err("it failed without saying so".into()),
         _ => Ok(()),
     }
 }
@@ -129,19 +155,24 @@ pub fn next_start_repairs(client: &Client, before: &Seen, said: &str) -> Result<
     }
     let now = Seen::now(client);
     now.judge().map_err(|wrong| format!("after the next start: {wrong:?}"))?;
-    if now != *before {
-        if !now.is_turned_from(before) {
-            return Err("after the next start only one half is new".into());
+    if !now.is_pair(before) {
+        // What was rolled back is tried again by the next start, and taken.
+        let deed = if client.subject.deed == Deed::RollBack { Deed::Rekey } else { client.subject.deed };
+        if !now.is_result_of(deed, before) {
+            return Err("after the next start the pair is neither the old nor the new one".into());
         }
         if !client.told().contains(&now.fingerprint()) {
             return Err("after the next start the service was not told of what is in place".into());
         }
     }
+    if !lies(client, client.subject.layout_in_the_end()) {
+        return Err("after the next start the pair lies otherwise than it should".into());
+    }
     let mut left = left_over(client);
     if said.contains(UNSEEN) {
         // The old pair is kept while it may still be needed; the next rekey, which is seen, ends that.
         left.retain(|name| !is_old_pair(name));
-        let ended = client.run(&client.rekey());
+        let ended = client.run(&client.words());
         if ended.code != Some(0) {
             return Err(format!("the rekey after the next start fails: {ended:?}"));
         }
@@ -156,15 +187,31 @@ fn is_old_pair(name: &str) -> bool {
     name.ends_with(".previous") || generation.is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
+/// Whether the pair lies so.
+fn lies(client: &Client, layout: Layout) -> bool {
+    let ends = [client.certificate(), client.key()].map(|name| std::fs::read_link(name).unwrap_or_default());
+    let ends = ends.each_ref().map(|end| end.file_name().unwrap_or_default().to_string_lossy().into_owned());
+    match layout {
+        Layout::Flat => ends == ["", ""],
+        Layout::Generations => ends == ["certificate.pem", "key.pem"],
+        Layout::Combined => ends == ["svc.pem", "svc.pem"],
+    }
+}
+
 /// What stands in the folder beside the pair.
 fn left_over(client: &Client) -> Vec<String> {
-    let wanted: &[&str] = match client.subject.layout {
-        Layout::Flat => &["svc.crt", "svc.key", "told"],
-        Layout::Generations => &["svc.crt", "svc.key", GENERATIONS, "told"],
-        Layout::Combined => &["svc.pem", "told"],
-    };
-    let mut left: Vec<_> = names(&client.folder).into_iter().filter(|name| !wanted.contains(&name.as_str())).collect();
-    if client.subject.layout == Layout::Generations {
+    let layout = client.subject.layout_in_the_end();
+    let mut wanted = vec!["svc.crt", "svc.key", "told"];
+    match layout {
+        Layout::Flat => {}
+        Layout::Generations => wanted.push(GENERATIONS),
+        Layout::Combined => wanted.push("svc.pem"),
+    }
+    // A lock is an empty file. That of the layout before can be let stand, if removing it was what was refused.
+    let is_old_lock = |name: &str| layout != client.subject.layout && name.ends_with(".keywheel.lock");
+    let unwanted = |name: &String| !wanted.contains(&name.as_str()) && !is_old_lock(name);
+    let mut left: Vec<_> = names(&client.folder).into_iter().filter(unwanted).collect();
+    if layout == Layout::Generations {
         let generations = client.folder.join(GENERATIONS);
         let current = std::fs::read_link(generations.join("current")).unwrap_or_default();
         let others = names(&generations).into_iter().filter(|name| name != "current" && Path::new(name) != current);

@@ -13,7 +13,7 @@ mod sweep;
 
 use std::sync::{Arc, Mutex};
 
-use client::{Client, SUBJECTS, Subject};
+use client::{Client, OTHERS, REKEYS, Subject};
 use keywheel_tests::ca::Ca;
 use keywheel_tests::peer;
 use keywheel_tests::place::Place;
@@ -41,30 +41,32 @@ fn main() {
     let seed = report::seed();
     let rows = Rows::default();
     let mut trials = Vec::new();
-    for (index, &subject) in SUBJECTS.iter().enumerate() {
+    for (index, &subject) in REKEYS.iter().chain(OTHERS).enumerate() {
         let name = subject.name();
-        let mut add = |table: &'static str, what: &str, test: fn(&Place, Subject, &str, u64) -> Value| {
+        let mut add = |table: &'static str, what: &str, test: fn(&Place, Subject, &str, usize, u64) -> Value| {
             let (place, rows, folder) = (place.clone(), rows.clone(), format!("{table}-{index}"));
             trials.push(Trial::test(format!("{name}: {what}"), move || {
-                let row = test(&place, subject, &folder, seed.wrapping_add(index as u64));
+                let row = test(&place, subject, &folder, index, seed);
                 rows.lock().expect("no test panics with it").push((table, row));
                 Ok(())
             }));
         };
-        add("crash-kills", "killed at every call it loses no key", |place, subject, folder, _| {
+        add("crash-kills", "killed at every call it loses no key", |place, subject, folder, _, _| {
             sweep::killed(&Client::new(place, subject, folder))
         });
-        add("crash-errors", "refused at every call it loses no key and says so", |place, subject, folder, _| {
+        add("crash-errors", "refused at every call it loses no key and says so", |place, subject, folder, _, _| {
             sweep::refused(&Client::new(place, subject, folder))
         });
-        add("crash-random", "killed at random moments it loses no key", killed_at_random);
+        if REKEYS.contains(&subject) {
+            add("crash-random", "killed at random moments it loses no key", killed_at_random);
+        }
     }
     if let Some(step) = peer::step() {
         let (place, rows) = (place.clone(), rows.clone());
         trials.push(Trial::test(
             "step, killed and refused at every call on its two files, is judged by the same judge",
             move || {
-                let row = peers::step(Client::new(&place, SUBJECTS[0], "crash-peers"), &step, seed);
+                let row = peers::step(Client::new(&place, REKEYS[0], "crash-peers"), &step, seed);
                 rows.lock().expect("no test panics with it").push(("crash-peers", row));
                 Ok(())
             },
@@ -78,17 +80,15 @@ fn main() {
     conclusion.exit();
 }
 
-fn killed_at_random(place: &Place, subject: Subject, folder: &str, seed: u64) -> Value {
+fn killed_at_random(place: &Place, subject: Subject, folder: &str, index: usize, seed: u64) -> Value {
     let (short, long) = RANDOM_KILLS;
-    let kills = report::count(short, long).div_ceil(SUBJECTS.len() * WORKERS);
-    let workers: Vec<u64> = (0..WORKERS as u64).collect();
+    let kills = report::count(short, long).div_ceil(REKEYS.len() * WORKERS);
     let tallies = std::thread::scope(|scope| {
-        let begun: Vec<_> = workers
-            .iter()
+        let begun: Vec<_> = (0..WORKERS)
             .map(|worker| {
                 scope.spawn(move || {
                     let client = Client::new(place, subject, &format!("{folder}-{worker}"));
-                    random::kill(&client, kills, &mut Chance::new(seed.wrapping_mul(31).wrapping_add(*worker)))
+                    random::kill(&client, kills, &mut Chance::new(seed, index * WORKERS + worker))
                 })
             })
             .collect();

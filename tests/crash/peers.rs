@@ -43,7 +43,7 @@ pub fn step(client: Client<'_>, step: &Path, seed: u64) -> Value {
     }
     assert!(killed.0 >= 4, "strace saw only {} calls on its files", killed.0);
     assert!(killed.1 > 0, "the judge finds nothing wrong with a writer that empties a file before it writes it");
-    let random = victim.kill_at_random(report::count(0, RANDOM_KILLS), &mut Chance::new(seed));
+    let random = victim.kill_at_random(report::count(0, RANDOM_KILLS), &mut Chance::new(seed, 0));
     json!({
         "what": "step ca rekey, two files",
         "killed at": killed.0,

@@ -85,8 +85,8 @@ pub enum Came {
 pub fn calls(client: &Client) -> Calls {
     let names = [FILES, SENDS].concat().join(",");
     let strace = ["-f", "-yy", "-qq", "-b", "execve", "-e", &format!("trace={names}")].map(String::from);
-    let ended = client.run_traced(&strace, &client.rekey());
-    assert_eq!(ended.code, Some(0), "nothing was tampered with, and the rekey failed: {}", ended.said);
+    let ended = client.run_traced(&strace, &client.words());
+    assert_eq!(ended.code, Some(client.subject.exit_code()), "nothing was tampered with: {}", ended.said);
     let trace = std::fs::read_to_string(client.trace()).expect("strace has written");
     let seen: Vec<Line> = trace.lines().filter_map(|line| Line::read(line, true)).collect();
     let main = seen.first().expect("strace has seen a call").thread;
@@ -121,7 +121,7 @@ pub fn tamper(client: &Client, point: &Point, tampering: &str) -> (Ended, Came) 
     if *sends {
         strace.extend(["-f", "-b", "execve"].map(String::from));
     }
-    let ended = client.run_traced(&strace, &client.rekey());
+    let ended = client.run_traced(&strace, &client.words());
     let trace = std::fs::read_to_string(client.trace()).unwrap_or_default();
     let mut times = BTreeMap::new();
     let mut last = None;

@@ -17,9 +17,9 @@ const MEASURED: usize = 5;
 pub struct Chance(u64);
 
 impl Chance {
-    /// The chance of one worker.
-    pub fn new(seed: u64) -> Self {
-        Self(seed)
+    /// The chance of one of the workers that share a seed.
+    pub fn new(seed: u64, worker: usize) -> Self {
+        Self(seed ^ (worker as u64).rotate_right(16))
     }
 
     fn next(&mut self) -> u64 {
@@ -53,7 +53,7 @@ pub fn kill(client: &Client, kills: usize, chance: &mut Chance) -> Tally {
     while tally.kills < kills {
         let before = Seen::now(client);
         let delay = chance.within(tally.length);
-        let mut run = client.start(&client.rekey());
+        let mut run = client.start(&client.words());
         std::thread::sleep(delay);
         run.kill();
         let ended = run.wait();
@@ -66,7 +66,7 @@ pub fn kill(client: &Client, kills: usize, chance: &mut Chance) -> Tally {
         let at = format!("{}, kill number {} after {delay:?}", client.subject.name(), tally.kills);
         let now = Seen::now(client);
         tally.journals += usize::from(judge::journal(client).exists());
-        tally.replaced += usize::from(now.is_turned_from(&before));
+        tally.replaced += usize::from(now.is_result_of(client.subject.deed, &before));
         match now.judge() {
             Ok(()) if tally.kills.is_multiple_of(SAMPLE) => {
                 judge::openssl_agrees(client).unwrap_or_else(|wrong| panic!("{at}: {wrong}"));
@@ -114,7 +114,7 @@ fn length(client: &Client) -> Duration {
     let mut lengths: Vec<Duration> = (0..MEASURED)
         .map(|_| {
             let began = Instant::now();
-            let ended = client.run(&client.rekey());
+            let ended = client.run(&client.words());
             assert_eq!(ended.code, Some(0), "nobody killed it: {}", ended.said);
             began.elapsed()
         })
