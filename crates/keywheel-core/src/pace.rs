@@ -90,6 +90,8 @@ impl Pace {
                 return;
             }
             Ending::Busy(Some(pause)) => Duration::try_from(pause).unwrap_or_default().min(LONGEST_PAUSE),
+            // It was begun before the silence was known of: that counts once.
+            Ending::Busy(None) | Ending::Silent if self.misses > 0 && self.quiet_until > now => return,
             Ending::Busy(None) | Ending::Silent => {
                 let whole = (FIRST_SILENCE * (1 << self.misses.min(6))).min(LONGEST_SILENCE);
                 whole / 2 + part(whole / 2, seed)
@@ -165,14 +167,30 @@ mod tests {
     #[test]
     fn silence_is_never_longer_than_a_minute_and_a_pause_never_longer_than_an_hour() {
         let mut pace = Pace::default();
+        let mut now = at(0);
         for _ in 0..100 {
-            pace.begin(at(0), LIMITS);
-            pace.end(at(0), Ending::Silent, u64::MAX);
+            pace.begin(now, LIMITS);
+            pace.end(now, Ending::Silent, u64::MAX);
+            let until = pace.quiet_until(now).unwrap();
+            assert!(until <= now + at(60_000));
+            now = until;
         }
-        assert!(pace.quiet_until(at(0)).is_some_and(|until| until <= at(60_000)));
-        pace.begin(at(0), LIMITS);
-        pace.end(at(0), Ending::Busy(Some(SignedDuration::from_hours(1000))), 0);
-        assert_eq!(pace.quiet_until(at(0)), Some(LONGEST_PAUSE));
+        pace.begin(now, LIMITS);
+        pace.end(now, Ending::Busy(Some(SignedDuration::from_hours(1000))), 0);
+        assert_eq!(pace.quiet_until(now), Some(now + LONGEST_PAUSE));
+    }
+
+    #[test]
+    fn many_that_fail_together_are_one_silence() {
+        let mut pace = Pace::default();
+        let limits = Limits { at_once: 8, per_second: 1000 };
+        for _ in 0..8 {
+            pace.begin(at(200), limits);
+        }
+        for _ in 0..8 {
+            pace.end(at(210), Ending::Silent, u64::MAX);
+        }
+        assert!(pace.quiet_until(at(210)).is_some_and(|until| until <= at(1210)));
     }
 
     proptest! {
