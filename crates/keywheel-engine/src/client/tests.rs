@@ -222,8 +222,12 @@ async fn a_request_for_another_kind_of_key_is_begun_afresh() {
 async fn a_refused_request_leaves_the_old_pair_and_no_journal() {
     let world = World::with_certificate().await;
     let old = world.leaf("svc.crt");
-    let target =
-        RevokeTarget::Itself { certificate: world.path("svc.crt"), key: world.path("svc.key"), password: None };
+    let target = RevokeTarget::Itself {
+        certificate: world.path("svc.crt"),
+        key: world.path("svc.key"),
+        management: None,
+        password: None,
+    };
     let certifier = world.certifier.clone();
     revoke::revoke(&RevokeOptions { target, reason_code: 4, reason: String::new(), certifier }).await.unwrap();
     let error = run(&world.options()).await.unwrap_err();
