@@ -205,11 +205,9 @@ impl Content {
         defaults: Option<&Defaults>,
         surroundings: &Surroundings,
     ) -> Result<Self, ConfigError> {
-        let at = |offset: usize, message: String| ConfigError {
-            file: file.to_owned(),
-            line: text.get(..offset).map_or(0, |before| before.matches('\n').count() + 1),
-            message,
-        };
+        let ends: Vec<usize> = text.match_indices('\n').map(|(offset, _)| offset).collect();
+        let line = |offset: usize| if offset > text.len() { 0 } else { ends.partition_point(|end| *end < offset) + 1 };
+        let at = |offset: usize, message: String| ConfigError { file: file.to_owned(), line: line(offset), message };
         let raw: RawFile = toml::from_str(text).map_err(|error: toml::de::Error| {
             at(error.span().map_or(usize::MAX, |span| span.start), error.message().to_owned())
         })?;
@@ -231,9 +229,8 @@ impl Content {
         let fallback = own.clone().or_else(|| defaults.cloned()).unwrap_or_default().0;
         let entries = raw.certificate.into_iter().map(|entry| {
             let offset = entry.span().start;
-            let line = at(offset, String::new()).line;
             let refused = |message| at(offset, message);
-            entry.into_inner().entry(&fallback, line, &within, surroundings).map_err(refused)
+            entry.into_inner().entry(&fallback, line(offset), &within, surroundings).map_err(refused)
         });
         let entries = entries.collect::<Result<Vec<_>, _>>()?;
         let settings = raw.agent.map(|agent| agent.settings(&within));

@@ -33,26 +33,18 @@ fn scan_with(files: &[(&str, &[&str])], more: &str) -> Scan {
         Surroundings { ca_url: Some("https://ca".to_owned()), root: "root.crt".into(), credentials: None };
     let mut scan = Scan::default();
     for (file, names) in files {
-        let text: String = names
-            .iter()
-            .map(|name| {
-                format!(
-                    "[[certificate]]\nname = \"{name}\"\ncertificate = \"{name}.crt\"\nkey = \"{name}.key\"\n{more}"
-                )
-            })
-            .collect();
-        let content = Content::parse(Path::new(file), &text, None, &surroundings).unwrap();
-        for entry in content.entries {
-            scan.entries.push(Loaded {
-                name: entry.name.into(),
-                certificate: entry.certificate.into(),
-                key: Some(entry.key.into()),
-                profile: Arc::new(entry.profile),
-                line: entry.line,
-                source: scan.found.len(),
-                facts: Ok(facts()),
-            });
-        }
+        let text = format!("[[certificate]]\nname = \"x\"\ncertificate = \"x.crt\"\nkey = \"x.key\"\n{more}");
+        let mut content = Content::parse(Path::new(file), &text, None, &surroundings).unwrap();
+        let profile = Arc::new(content.entries.pop().unwrap().profile);
+        scan.entries.extend(names.iter().enumerate().map(|(index, name)| Loaded {
+            name: Arc::from(*name),
+            certificate: Path::new(&format!("{name}.crt")).into(),
+            key: Some(Path::new(&format!("{name}.key")).into()),
+            profile: profile.clone(),
+            line: 1 + index * text.lines().count(),
+            source: scan.found.len(),
+            facts: Ok(facts()),
+        }));
         scan.found.push((Arc::from(Path::new(file)), Ok(())));
     }
     scan
