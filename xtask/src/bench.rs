@@ -6,7 +6,7 @@ mod page;
 mod postgres;
 pub(crate) mod process;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::prepare;
 use crate::run::run;
@@ -39,6 +39,7 @@ pub fn ca() -> Result<()> {
     let folder = contender::folder()?;
     let mut contenders = contender::all(&folder)?;
     let ready = starts(&mut contenders)?;
+    let ready_without_password = open_starts(&mut contenders)?;
     let mut times = vec![Vec::new(); measure::OPERATIONS.len()];
     let mut rows = Vec::new();
     for (connections, load) in LOADS {
@@ -55,7 +56,7 @@ pub fn ca() -> Result<()> {
         let stored = (gained > 0).then(|| gained as f64 / contender.rekeys as f64);
         rest.push(Rest { name: contender.name, ready, resident: (contender.resident.unwrap_or(end), end), stored });
     }
-    let text = page::text(&Findings { rows, rest, bound: times }, &contenders)?;
+    let text = page::text(&Findings { rows, rest, bound: times, ready_without_password }, &contenders)?;
     println!("{text}");
     page::write(&text)
 }
@@ -69,6 +70,15 @@ fn starts(contenders: &mut [Contender]) -> Result<Vec<f64>> {
         }
     }
     Ok(all.into_iter().map(median).collect())
+}
+
+/// The same of ours alone, while the key of its CA has no password: what is left is the start itself.
+fn open_starts(contenders: &mut [Contender]) -> Result<f64> {
+    let ours = contenders.first_mut().context("there is no CA")?;
+    let locked = ours.open_key()?;
+    let times: Result<Vec<f64>> = (0..STARTS).map(|_| ours.restart()).collect();
+    ours.lock_key(&locked)?;
+    Ok(median(times?))
 }
 
 /// The medians under one load, one for each contender; they take turns.

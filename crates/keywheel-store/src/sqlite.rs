@@ -155,7 +155,7 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
             // FULL: each commit is fsynced, so that what was answered survives a power cut; NORMAL would lose the last commits.
             // No automatic checkpoint: whoever waits for a commit would wait for it too.
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0; \
-             PRAGMA journal_size_limit = {LOG_LIMIT}; PRAGMA cache_size = -16000; PRAGMA temp_store = MEMORY"
+             PRAGMA journal_size_limit = {LOG_LIMIT}; PRAGMA cache_size = -8000; PRAGMA temp_store = MEMORY"
         ))
         .map_err(failed)?;
     Ok(connection)

@@ -75,6 +75,20 @@ impl Contender {
         Ok(ready)
     }
 
+    /// Lets the key of its CA stand without a password until [`Contender::lock_key`]; answers the key as it was.
+    pub(super) fn open_key(&self) -> Result<Vec<u8>> {
+        let key = self.file("secrets/intermediate_ca_key");
+        let locked = std::fs::read(&key)?;
+        let password = format!("file:{}", text(&self.home.with_file_name("password")));
+        quiet(Command::new("openssl").args(["pkey", "-in", &key, "-passin", &password, "-out", &key]))?;
+        Ok(locked)
+    }
+
+    /// Puts the key of its CA back as it was.
+    pub(super) fn lock_key(&self, locked: &[u8]) -> Result<()> {
+        Ok(std::fs::write(self.file("secrets/intermediate_ca_key"), locked)?)
+    }
+
     /// Stops it, and answers the bytes that its database has gained.
     pub(super) fn finish(&mut self) -> Result<u64> {
         self.stop()?;

@@ -38,6 +38,8 @@ pub(super) struct Findings {
     pub(super) rest: Vec<Rest>,
     /// Microseconds of each operation, in the order of [`OPERATIONS`], several times.
     pub(super) bound: Vec<Vec<f64>>,
+    /// Milliseconds until ours is ready where the key of its CA has no password.
+    pub(super) ready_without_password: f64,
 }
 
 /// Where ours with SQLite and step-ca with its default database stand among the contenders.
@@ -185,7 +187,9 @@ fn goals(text: &mut String, findings: &Findings) -> Result<()> {
     let ours = findings.rest.get(OURS).context("nothing was found out about ours")?;
     let resident = ours.resident.0 as f64 / 1e6;
     goal(&format!("under 40 MB resident after {MANY} rekeys"), format!("{resident:.1} MB"), resident < 40.0)?;
-    goal("ready in under 50 ms", format!("{:.0} ms", ours.ready), ours.ready < 50.0)?;
+    let open = findings.ready_without_password;
+    let ready = format!("{:.0} ms; {open:.0} ms where the CA's key has no password", ours.ready);
+    goal("ready in under 50 ms", ready, ours.ready < 50.0)?;
     Ok(())
 }
 
