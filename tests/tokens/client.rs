@@ -7,26 +7,26 @@ use keywheel_tests::softhsm::{MODULE, PIN, token};
 use crate::authority::ca;
 
 /// What names the token of a service, without its PIN.
-struct Service {
+pub(crate) struct Service {
     ca: Ca,
     /// The value of `--kms`.
-    kms: String,
+    pub(crate) kms: String,
 }
 
 impl Service {
     /// A CA with its keys in one token, and another token for a service.
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let mut ca = ca(&[]);
         let kms = token(&mut ca.place, "web");
         Self { ca, kms }
     }
 
-    fn place(&self) -> &Place {
+    pub(crate) fn place(&self) -> &Place {
         &self.ca.place
     }
 
     /// Makes a key in the token as its owner would: elsewhere, and imports it; SoftHSM's own tool does no more.
-    fn key(&self, id: &str, label: &str) {
+    pub(crate) fn key(&self, id: &str, label: &str) {
         let file = format!("{label}.pem");
         let words = ["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", &file];
         self.place().run("openssl", &words).ok();
@@ -35,18 +35,19 @@ impl Service {
     }
 
     /// A first certificate for a key that is in the token; its file is `svc.crt`.
-    fn certificate(&self, label: &str) {
+    pub(crate) fn certificate(&self, label: &str) {
         let public = self.public(label);
         std::fs::remove_file(self.place().file(&format!("{label}.pem"))).expect("the copy outside of the token goes");
         let key = format!("pkcs11:object={label}");
-        let words = ["certificate", "svc.example", "svc.crt", &key, "--provisioner-password-file", "password"];
+        let words =
+            ["certificate", "--force", "svc.example", "svc.crt", &key, "--provisioner-password-file", "password"];
         let done = self.run(&words).ok();
         assert!(done.stderr.ends_with(&format!("✔ Certificate: svc.crt\n✔ Private Key: {key}\n")), "{}", done.stderr);
         self.belongs_to(&public);
     }
 
     /// OpenSSL says that the certificate is for this key, which it knows from when the key was made.
-    fn belongs_to(&self, public: &str) {
+    pub(crate) fn belongs_to(&self, public: &str) {
         let place = self.place();
         let now = place.run("openssl", &["x509", "-in", "svc.crt", "-noout", "-pubkey"]).ok().stdout;
         assert_eq!(now, public);
@@ -54,17 +55,17 @@ impl Service {
         place.run("openssl", &chain).ok();
     }
 
-    fn public(&self, label: &str) -> String {
+    pub(crate) fn public(&self, label: &str) -> String {
         self.place().run("openssl", &["pkey", "-in", &format!("{label}.pem"), "-pubout"]).ok().stdout
     }
 
     /// `keywheel ca` with these words and the token.
-    fn run(&self, words: &[&str]) -> keywheel_tests::place::Done {
+    pub(crate) fn run(&self, words: &[&str]) -> keywheel_tests::place::Done {
         self.place().keywheel(&[&["ca"], words, &["--kms", &self.kms]].concat())
     }
 
     /// Files of ours beside the certificate that should not be there at rest.
-    fn left_over(&self) -> Vec<String> {
+    pub(crate) fn left_over(&self) -> Vec<String> {
         let entries = std::fs::read_dir(self.place().path()).expect("the folder can be read");
         let names = entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned());
         names.filter(|name| name.starts_with(".svc")).collect()

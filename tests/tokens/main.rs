@@ -2,5 +2,6 @@
 
 mod authority;
 mod client;
+mod kills;
 mod reference;
 mod troubles;
