@@ -11,69 +11,85 @@ use serde_json::Value;
 
 use crate::bench::process::programs;
 use crate::prepare;
-use crate::run::{root, run, run_with};
+use crate::run::{output, root, run, run_with};
 
 const PAGE: &str = "docs/reference/crash-report.md";
 
-/// Runs the suites of all parts, or of one, and renews its tables on the page. A part whose suite fails keeps its old tables.
+/// Runs the suites of all parts, or of one, and renews its tables on the page after each suite.
 pub fn crash(only: Option<&str>) -> Result<()> {
     let parts: Vec<&Part> = PARTS.iter().filter(|part| only.is_none_or(|only| only == part.name)).collect();
     if parts.is_empty() {
-        bail!("there is no part {}; there are {}", only.unwrap_or_default(), names());
+        let names: Vec<&str> = PARTS.iter().map(|part| part.name).collect();
+        bail!("there is no part {}; there are {}", only.unwrap_or_default(), names.join(", "));
     }
     prepare::prepare()?;
     run("cargo", &["build", "--release", "--locked", "-p", "keywheel"])?;
-    let binary = programs().join("keywheel");
     let mut failed = Vec::new();
     for part in parts {
-        match measure(part, &binary) {
-            Ok(tables) => write(part, &tables)?,
-            Err(error) => failed.push(format!("{}: {error:#}", part.name)),
+        if let Err(error) = measure(part) {
+            failed.push(format!("{}: {error:#}", part.name));
         }
     }
     if !failed.is_empty() {
-        bail!("these parts failed, their old tables stay: {}", failed.join("; "));
+        bail!("these parts were not measured to their end: {}", failed.join("; "));
     }
     Ok(())
 }
 
-/// Names of the parts, for people.
-pub fn names() -> String {
-    PARTS.iter().map(|part| part.name).collect::<Vec<_>>().join(", ")
-}
-
-/// Runs the suites of a part; what each recorded, in the order of the page.
-fn measure(part: &Part, binary: &Path) -> Result<Vec<Value>> {
-    let folder: PathBuf = root().join("target/report").join(part.name);
+/// What takes an hour works on copies: programs that are built anew meanwhile are not what is measured.
+fn measure(part: &Part) -> Result<()> {
+    let folder = root().join("target/report").join(part.name);
     let _ = std::fs::remove_dir_all(&folder);
     std::fs::create_dir_all(&folder)?;
-    let (folder_text, binary) = (folder.to_string_lossy(), binary.to_string_lossy());
-    let environment = [
-        ("KEYWHEEL_FULL", "1"),
-        ("KEYWHEEL_REPORT", &*folder_text),
-        ("KEYWHEEL_BINARY", &*binary),
-        ("KEYWHEEL_REQUIRE_PEERS", "1"),
-    ];
-    for suite in part.suites {
-        let mut words = vec!["test", "--locked", "-p", "keywheel-tests", "--test"];
-        words.extend(suite.iter());
-        run_with("cargo", &words, &environment)?;
+    let binary = copy(&programs().join("keywheel"), &folder)?;
+    let mut suites = Vec::new();
+    for (suite, filter) in part.suites {
+        suites.push((copy(&test_program(suite)?, &folder)?, filter));
     }
-    part.tables
-        .iter()
-        .map(|table| {
-            let path = folder.join(table.name).with_extension("json");
-            // What no suite recorded is shown as such.
-            let Ok(text) = std::fs::read_to_string(&path) else { return Ok(Value::Null) };
-            serde_json::from_str(&text).with_context(|| format!("{} is no JSON", path.display()))
-        })
-        .collect()
+    let machine = machine::description();
+    for (program, filter) in suites {
+        let environment = [
+            ("KEYWHEEL_FULL", "1"),
+            ("KEYWHEEL_REPORT", &*folder.to_string_lossy()),
+            ("KEYWHEEL_BINARY", &*binary.to_string_lossy()),
+            ("KEYWHEEL_REQUIRE_PEERS", "1"),
+        ];
+        run_with(&program.to_string_lossy(), filter, &environment)?;
+        write(part, &records(part, &folder)?, &machine)?;
+    }
+    Ok(())
 }
 
-fn write(part: &Part, tables: &[Value]) -> Result<()> {
+fn copy(program: &Path, folder: &Path) -> Result<PathBuf> {
+    let to = folder.join(program.file_name().context("a program has a name")?);
+    std::fs::copy(program, &to).with_context(|| format!("{} cannot be copied", program.display()))?;
+    Ok(to)
+}
+
+/// Builds the program of a suite and says where it is.
+fn test_program(suite: &str) -> Result<PathBuf> {
+    let words = ["test", "--locked", "-p", "keywheel-tests", "--test", suite, "--no-run", "--message-format", "json"];
+    let messages = output("cargo", &words).with_context(|| format!("the suite {suite} does not compile"))?;
+    let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let built = messages.filter(|message| message["target"]["name"] == suite);
+    let program = built.filter_map(|message| message["executable"].as_str().map(PathBuf::from)).next_back();
+    program.with_context(|| format!("cargo does not say where the suite {suite} is"))
+}
+
+/// What each suite recorded so far, in the order of the page; nothing where it did not.
+fn records(part: &Part, folder: &Path) -> Result<Vec<Value>> {
+    let read = |name: &str| {
+        let path = folder.join(name).with_extension("json");
+        let Ok(text) = std::fs::read_to_string(&path) else { return Ok(Value::Null) };
+        serde_json::from_str(&text).with_context(|| format!("{} is no JSON", path.display()))
+    };
+    part.tables.iter().map(|table| read(table.name)).collect()
+}
+
+fn write(part: &Part, tables: &[Value], machine: &str) -> Result<()> {
     let path = root().join(PAGE);
     let there = std::fs::read_to_string(&path).with_context(|| format!("{PAGE} cannot be read"))?;
-    let text = page::with_part(&there, part, &part.rendered(tables, &machine::description()))?;
+    let text = page::with_part(&there, part, &part.rendered(tables, machine))?;
     std::fs::write(&path, text).with_context(|| format!("{PAGE} cannot be written"))?;
     println!("wrote the part {} of {PAGE}", part.name);
     Ok(())

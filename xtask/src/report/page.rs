@@ -9,8 +9,8 @@ use serde_json::{Map, Value};
 pub struct Part {
     /// How it is asked for.
     pub name: &'static str,
-    /// The suites to run, each with the words for its test binary.
-    pub suites: &'static [&'static [&'static str]],
+    /// The suites to run, each with what to run of it.
+    pub suites: &'static [(&'static str, &'static [&'static str])],
     /// What they record, in the order of the page.
     pub tables: &'static [Table],
 }
@@ -28,13 +28,14 @@ pub struct Table {
 pub const PARTS: &[Part] = &[
     Part {
         name: "client",
-        suites: &[&["crash"]],
+        suites: &[("crash", &["every"]), ("crash", &["random"])],
         tables: &[
             Table {
                 name: "crash-kills",
                 title: "Killed at every system call",
-                says: "SIGKILL at every system call of `ca rekey` that changes a file, speaks to the CA or writes to the \
-                       terminal, one run for each. \"Unusable at once\": right after the death, before anything else ran, \
+                says: "SIGKILL at every system call that changes a file, speaks to the CA or writes to the terminal, one run \
+                       for each: of `ca rekey`, of one that is rolled back since its hook fails, of `ca renew` and of \
+                       `certificate layout`. \"Unusable at once\": right after the death, before anything else ran, \
                        certificate and key did not match. Two flat files cannot be replaced at one instant.",
             },
             Table {
@@ -61,7 +62,7 @@ pub const PARTS: &[Part] = &[
     },
     Part {
         name: "ca",
-        suites: &[&["disasters"]],
+        suites: &[("disasters", &[])],
         tables: &[
             Table {
                 name: "ca-kills-sqlite",
@@ -81,6 +82,11 @@ pub const PARTS: &[Part] = &[
                        by itself.",
             },
             Table {
+                name: "ca-postgres-crashes",
+                title: "The database server killed under load, PostgreSQL",
+                says: "The server of the database ends as a machine does that fails, and is started again.",
+            },
+            Table {
                 name: "ca-disk-full",
                 title: "The CA on a full disk",
                 says: "The disk fills under load, is freed, and the CA is killed and started again.",
@@ -94,7 +100,7 @@ pub const PARTS: &[Part] = &[
     },
     Part {
         name: "services",
-        suites: &[&["services"], &["client", "clock"]],
+        suites: &[("services", &[]), ("client", &["clock"])],
         tables: &[
             Table {
                 name: "nginx",
