@@ -28,7 +28,7 @@ pub struct Table {
 pub const PARTS: &[Part] = &[
     Part {
         name: "client",
-        suites: &[("crash", &["every"]), ("crash", &["random"])],
+        suites: &[("crash", &["random"]), ("crash", &["every"])],
         tables: &[
             Table {
                 name: "crash-kills",
