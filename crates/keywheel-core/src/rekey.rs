@@ -120,8 +120,8 @@ pub enum RekeyRefusal {
     /// The claims forbid it.
     #[error("renewal is disabled for the certificate's provisioner")]
     Disabled,
-    /// The old certificate has a successor that is in use.
-    #[error("the certificate was superseded by {serial}, which is in use; rekey that one")]
+    /// The old certificate has a successor: one that is in use, or that a renewal must not go past.
+    #[error("the certificate was superseded by {serial}; rekey or renew that one")]
     Superseded {
         /// The successor's serial number.
         serial: Serial,

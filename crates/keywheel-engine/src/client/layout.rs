@@ -40,6 +40,13 @@ pub fn run(options: &LayoutOptions) -> Result<LayoutReport, ClientError> {
     let before = before(options)?;
     let file = options.file.clone().or_else(|| conversion::combined_file(certificate, key));
     let now = options.to.unwrap_or(before);
+    if options.to.is_some() {
+        // Two that do not belong together are no pair, however they lie.
+        match &file {
+            Some(file) if !certificate.exists() || !key.exists() => check(file, file)?,
+            _ => check(certificate, key)?,
+        }
+    }
     match (before, now) {
         (Layout::Combined, Layout::Combined) => {}
         (_, Layout::Combined) => {
@@ -56,10 +63,6 @@ pub fn run(options: &LayoutOptions) -> Result<LayoutReport, ClientError> {
             convert(certificate, key, now)?;
         }
         _ => convert(certificate, key, now)?,
-    }
-    if options.to.is_some() {
-        // What is said to be done was looked at: a certificate and a key, whole, of which the one is for the other.
-        check(certificate, key)?;
     }
     Ok(LayoutReport { before, now, file: file.filter(|_| now == Layout::Combined) })
 }

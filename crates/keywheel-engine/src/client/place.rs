@@ -1,5 +1,6 @@
 //! The places of a certificate and its key: taken, repaired after an earlier run, with errors in a client's words.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use keywheel_reach::files::layout::Layout;
@@ -48,11 +49,7 @@ pub(super) fn recover(pair: &Pair, notes: &mut Vec<String>) -> Result<Recovered,
             "an earlier run was cut off, and the files were changed since: what it had is in {}",
             place.display()
         )),
-        Recovered::RolledBack(_) => notes.push(
-            "an earlier run brought the old pair back, since the new one was not taken; that new pair is tried again"
-                .to_owned(),
-        ),
-        Recovered::Nothing | Recovered::Undone | Recovered::Pending(_) => {}
+        Recovered::Nothing | Recovered::Undone | Recovered::Pending(_) | Recovered::RolledBack(_) => {}
     }
     Ok(recovered)
 }
@@ -60,10 +57,21 @@ pub(super) fn recover(pair: &Pair, notes: &mut Vec<String>) -> Result<Recovered,
 /// Lets the pair lie as is wanted, if anything is; what the files hold stays the same.
 pub(super) fn convert(pair: &mut Pair, wanted: Option<Layout>) -> Result<(), ClientError> {
     let Some(layout) = wanted.filter(|wanted| *wanted != pair.layout()) else { return Ok(()) };
-    match pair.convert(layout) {
-        Err(error @ PairError::OtherConversion { .. }) => Err(ClientError::Usage(error.to_string())),
-        Err(error) => Err(refused(pair, error)),
-        Ok(()) => Ok(()),
+    pair.convert(layout).map_err(|error| not_converted(pair, error))
+}
+
+/// What a run will be refused after it began, or a daemon each time, is refused at once.
+pub(super) fn check_conversion(pair: &Pair, wanted: Option<Layout>) -> Result<(), ClientError> {
+    let Some(layout) = wanted else { return Ok(()) };
+    pair.check_conversion(layout).map_err(|error| not_converted(pair, error))
+}
+
+fn not_converted(pair: &Pair, error: PairError) -> ClientError {
+    match error {
+        PairError::OtherConversion { .. } | PairError::NarrowerWay(_) => {
+            ClientError::Usage(format!("{error}; nothing was changed"))
+        }
+        error => refused(pair, error),
     }
 }
 
@@ -75,6 +83,18 @@ pub(super) fn retire(pair: &Pair) -> Result<(), ClientError> {
 /// Forgets what was begun: the files are in place, and whoever uses them was told. What was replaced stays beside them.
 pub(super) fn close(pair: &Pair) -> Result<(), ClientError> {
     pair.discard().map_err(|error| ClientError::LeftOver { file: pair.key().named().to_owned(), source: error.into() })
+}
+
+/// What is said where a pair that was taken back is put in place once more.
+pub(super) const TRIED_AGAIN: &str =
+    "an earlier run brought the old pair back, since the new one was not taken; that new pair is tried again";
+
+/// What is said where it is not.
+pub(super) fn note_of_pair_not_tried_again(pair: &Pair) -> String {
+    format!(
+        "an earlier run brought the old pair back; the new one of that run does not fit this one, and is kept in {}.aside-*",
+        pair.place().display()
+    )
 }
 
 /// What is said where a request without an answer is not gone on with.
@@ -102,11 +122,31 @@ pub(super) fn target(file: &Path, room: usize) -> Result<Target, ClientError> {
     Ok(target)
 }
 
-/// The PKCS#12 file that goes with a pair must be possible too.
-pub(super) fn rehearse_second_form(afterwards: &Afterwards) -> Result<(), ClientError> {
-    match &afterwards.pkcs12 {
-        Some(wanted) => self::target(&wanted.file, ROOM_FOR_PKCS12).map(|_| ()),
-        None => Ok(()),
+/// The PKCS#12 file that goes with a pair must be possible too; it comes in place of no other file of the run.
+pub(super) fn second_form(
+    afterwards: &Afterwards,
+    pair: &Pair,
+    others: &[Option<&Path>],
+) -> Result<Option<Target>, ClientError> {
+    let Some(wanted) = &afterwards.pkcs12 else { return Ok(None) };
+    let target = self::target(&wanted.file, ROOM_FOR_PKCS12)?;
+    let of_pair = [pair.certificate().real(), pair.key().real()];
+    for other in of_pair.into_iter().chain(others.iter().copied().flatten()) {
+        if is_one_file(target.real(), other) {
+            return Err(ClientError::Usage(format!(
+                "flag '--p12' names {}, which this run needs as it is; nothing was changed",
+                other.display()
+            )));
+        }
+    }
+    Ok(Some(target))
+}
+
+/// Whether two names are one file, by whatever links.
+fn is_one_file(one: &Path, other: &Path) -> bool {
+    match (std::fs::metadata(one), std::fs::metadata(other)) {
+        (Ok(one), Ok(other)) => (one.dev(), one.ino()) == (other.dev(), other.ino()),
+        _ => Target::resolve(other, PRIVATE).is_ok_and(|other| other.real() == one),
     }
 }
 

@@ -221,12 +221,21 @@ fn take(options: &RekeyOptions, now: Timestamp) -> Result<Held, ClientError> {
             Start::Finished
         }
         (Recovered::RolledBack(pending), gate) => {
+            let is_renewal = pending.intent().request_pem.is_empty();
             let still_good = pending.chain().is_some_and(|chain| is_fresh(chain.as_bytes(), now));
             let request = resume(options, &pair, *pending, load::leaf(&chain)?, given.as_ref(), kind);
             match (request.filter(|_| still_good), gate) {
-                (Some(request), _) => Start::Again(Box::new(request)),
+                (Some(request), _) => {
+                    notes.push(place::TRIED_AGAIN.to_owned());
+                    Start::Again(Box::new(request))
+                }
                 (None, Gate::NotYet { remaining }) => Start::NotYet(remaining),
-                (None, Gate::Due) => Start::Afresh,
+                (None, Gate::Due) => {
+                    if !is_renewal {
+                        notes.push(place::note_of_pair_not_tried_again(&pair));
+                    }
+                    Start::Afresh
+                }
             }
         }
         // Whatever the gate says: the authority may have certified this key, and end the old certificate for it soon.
@@ -262,7 +271,11 @@ fn take(options: &RekeyOptions, now: Timestamp) -> Result<Held, ClientError> {
     if matches!(start, Start::Resume(_) | Start::Again(_) | Start::Afresh) {
         pair.rehearse(ROOM_FOR_CHAIN, ROOM_FOR_KEY).map_err(|error| place::refused(&pair, error))?;
         to_write = overwrites(&pair, options);
-        place::rehearse_second_form(&options.afterwards)?;
+        place::check_conversion(&pair, options.layout)?;
+    }
+    if hook_due || !matches!(start, Start::NotYet(_)) {
+        let others = [Some(options.certificate.as_path()), Some(&options.key), options.private_key.as_deref()];
+        to_write.extend(place::existing(&place::second_form(&options.afterwards, &pair, &others)?));
     }
     if pair.key().exists() && pair.key().mode() & 0o004 != 0 {
         notes.push(format!(

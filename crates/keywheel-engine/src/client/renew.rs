@@ -52,6 +52,7 @@ pub struct RenewPlan {
     old: CertificateSummary,
     overwrites: Vec<PathBuf>,
     not_yet: Option<SignedDuration>,
+    resumes: bool,
     hook_due: bool,
 }
 
@@ -65,6 +66,8 @@ struct Held {
     not_yet: Option<SignedDuration>,
     /// The new certificate of an earlier run was taken back; it is tried again.
     again: Option<Box<Pending>>,
+    /// The new key of an earlier rekey was taken back.
+    was_rekeyed: bool,
     hook_due: bool,
     overwrites: Vec<PathBuf>,
     notes: Vec<String>,
@@ -78,6 +81,7 @@ pub async fn check(options: &RenewOptions, now: Timestamp) -> Result<RenewPlan, 
         options: held.options,
         overwrites: held.overwrites,
         not_yet: held.not_yet,
+        resumes: held.hook_due || held.again.is_some(),
         hook_due: held.hook_due,
     })
 }
@@ -107,8 +111,12 @@ fn take(options: &RenewOptions, now: Timestamp) -> Result<Held, ClientError> {
     }
     let hook_due = matches!(recovered, Recovered::Finished { .. });
     let was_pending = matches!(recovered, Recovered::Pending(_));
+    let was_rekeyed = matches!(&recovered, Recovered::RolledBack(pending) if !pending.intent().request_pem.is_empty());
     let again = match recovered {
-        Recovered::RolledBack(pending) if is_renewal(&pending, &pair, &key, load::leaf(&chain)?, now) => Some(pending),
+        Recovered::RolledBack(pending) if is_renewal(&pending, &pair, &key, load::leaf(&chain)?, now) => {
+            notes.push(place::TRIED_AGAIN.to_owned());
+            Some(pending)
+        }
         _ => None,
     };
     let not_yet = match schedule::gate(now, load::leaf(&chain)?.not_after(), options.expires_in, rekey::seed()?) {
@@ -118,14 +126,33 @@ fn take(options: &RenewOptions, now: Timestamp) -> Result<Held, ClientError> {
     let mut overwrites = Vec::new();
     if not_yet.is_none() {
         // The key is not replaced: it may lie where it cannot be.
-        pair.certificate().rehearse(ROOM_FOR_CHAIN).map_err(|error| place::refused(&pair, error.into()))?;
+        pair.rehearse_certificate(ROOM_FOR_CHAIN).map_err(|error| place::refused(&pair, error))?;
         overwrites = place::existing([pair.certificate()]);
-        place::rehearse_second_form(&options.afterwards)?;
+        place::check_conversion(&pair, options.layout)?;
+    }
+    if not_yet.is_none() || hook_due {
+        let others = [Some(options.certificate.as_path()), Some(&options.key)];
+        overwrites.extend(place::existing(&place::second_form(&options.afterwards, &pair, &others)?));
     }
     if not_yet.is_none() && was_pending {
         notes.push(place::note_of_kept_key(&pair));
     }
-    Ok(Held { options: options.clone(), pair, hook, chain, key, not_yet, again, hook_due, overwrites, notes })
+    if not_yet.is_none() && was_rekeyed {
+        notes.push(place::note_of_pair_not_tried_again(&pair));
+    }
+    Ok(Held {
+        options: options.clone(),
+        pair,
+        hook,
+        chain,
+        key,
+        not_yet,
+        again,
+        was_rekeyed,
+        hook_due,
+        overwrites,
+        notes,
+    })
 }
 
 impl RenewPlan {
@@ -141,7 +168,7 @@ impl RenewPlan {
 
     /// Whether an earlier run left something that this one goes on with.
     pub(super) fn resumes(&self) -> bool {
-        self.hook_due
+        self.resumes
     }
 
     /// Asks, replaces, runs the hook.
@@ -186,6 +213,15 @@ impl Held {
         let answer = asker.renew(&self.options.certifier, Timestamp::now()).await;
         let chain = answer.map_err(|error| match error {
             ClientError::Unreachable(cause) => ClientError::NotRenewed(cause),
+            // The authority has certified another key since.
+            ClientError::Refused { message, status, .. } if self.was_rekeyed => ClientError::Refused {
+                message,
+                status,
+                hint: Some(
+                    "an earlier rekey brought this pair back, and its new one waits: 'ca rekey' puts it in place"
+                        .into(),
+                ),
+            },
             other => other,
         })?;
         ask::check_chain(&chain, self.key.signer.public_key())?;

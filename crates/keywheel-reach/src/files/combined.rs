@@ -21,7 +21,7 @@ pub fn join(key_pem: &[u8], chain_pem: &[u8], old: &[u8]) -> Zeroizing<Vec<u8>> 
     text.extend_from_slice(chain_pem);
     end_line(&mut text);
     for block in pem::parse(old).unwrap_or_default() {
-        if !is_key(&block) && block.label != CERTIFICATE && block.label != EC_PARAMETERS {
+        if is_of_neither(&block) {
             text.extend_from_slice(pem::encode(&block.label, &block.der).as_bytes());
         }
     }
@@ -57,6 +57,16 @@ pub(super) fn holds_both(file: &Path) -> Result<bool, PairError> {
     let text = read(file)?;
     let blocks = pem::parse(&text).unwrap_or_default();
     Ok(blocks.iter().any(is_key) && blocks.iter().any(|block| block.label == CERTIFICATE))
+}
+
+/// Whether a file holds something that is no part of a pair, such as Diffie-Hellman parameters.
+pub(super) fn holds_more(file: &Path) -> Result<bool, PairError> {
+    let blocks = pem::parse(&read(file)?).unwrap_or_default();
+    Ok(blocks.iter().any(is_of_neither))
+}
+
+fn is_of_neither(block: &Block) -> bool {
+    !is_key(block) && block.label != CERTIFICATE && block.label != EC_PARAMETERS
 }
 
 fn is_key(block: &Block) -> bool {

@@ -4,6 +4,7 @@
 //! last; whoever opens the pair next goes on with it.
 
 use std::ffi::OsString;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::combined;
@@ -47,6 +48,9 @@ pub fn separate(certificate: &Path, key: &Path, file: &Path) -> Result<(), PairE
     if !source.exists() || !combined::holds_both(source.real())? {
         return Err(PairError::NotCombined(file.to_owned()));
     }
+    if combined::holds_more(source.real())? {
+        return Err(PairError::HoldsMore(file.to_owned()));
+    }
     let own_key = own_name(key)?;
     let _held = Lock::take(&lock_of(&own_key))?;
     let own_certificate = own_name(certificate)?;
@@ -70,11 +74,16 @@ pub(super) fn finish(certificate: &Path, key: &Path) -> Result<(), PairError> {
     for way in [Way::Combining, Way::Separating] {
         let mark = mark_of(&key, way);
         let Ok(file) = std::fs::read_link(&mark) else { continue };
+        refuse_mark_of_another(&mark)?;
         let file = Target::resolve(&file, PRIVATE)?;
         let _held = Lock::take(&lock_of(&key))?;
         let also_held = Lock::take(&lock_of(&file))?;
         match way {
-            Way::Combining => combine_marked(&certificate, &key, &file)?,
+            Way::Combining => match combine_marked(&certificate, &key, &file) {
+                // Somebody else's file has come in the way since: what lies there is judged as it lies.
+                Ok(()) | Err(PairError::Exists(_)) => {}
+                Err(error) => return Err(error),
+            },
             // Where somebody else went on meanwhile, what lies there is judged as it lies.
             Way::Separating if refuse_other_content(&certificate, &key, &file).is_err() => {}
             Way::Separating => separate_marked(&certificate, &key, &file)?,
@@ -92,6 +101,18 @@ fn combine_marked(certificate: &Target, key: &Target, file: &Target) -> Result<(
         let content = combined::join(&read(key.real())?, &read(certificate.real())?, b"");
         // Who may read the key may read the file that holds it.
         key.write_as(file, &content)?;
+    }
+    let (in_key, in_chain) = combined::split(&read(file.real())?);
+    // No name is turned to a file that does not hold what it showed: that may be the only copy of a key.
+    for (name, is_key) in [(key, true), (certificate, false)] {
+        if leads_to(name, file) || !name.real().exists() {
+            continue;
+        }
+        let (own_key, own_chain) = combined::split(&read(name.real())?);
+        let is_in_it = if is_key { own_key == in_key } else { own_chain == in_chain };
+        if !is_in_it {
+            return Err(PairError::Exists(file.named().to_owned()));
+        }
     }
     for name in [key, certificate] {
         if !leads_to(name, file) {
@@ -142,6 +163,16 @@ fn mark_of(key: &Target, way: Way) -> PathBuf {
         Way::Separating => ".keywheel.separating",
     });
     key.directory().join(name)
+}
+
+/// A mark says which files are written and removed: one of another user is none of ours.
+fn refuse_mark_of_another(mark: &Path) -> Result<(), PairError> {
+    let found = std::fs::symlink_metadata(mark);
+    let owner = found.map_err(|source| PairError::Read { path: mark.to_owned(), source })?.uid();
+    if owner == rustix::process::geteuid().as_raw() {
+        return Ok(());
+    }
+    Err(PairError::OfAnother { place: mark.to_owned(), owner })
 }
 
 fn mark(key: &Target, way: Way, file: &Target) -> Result<PathBuf, WriteError> {
@@ -365,6 +396,43 @@ mod tests {
         assert!(matches!(world.separate(), Err(PairError::NotCombined(_))));
         assert_eq!(text(&world.path("svc.pem")), "something else");
         assert_eq!(text(&world.path("svc.key")), KEY);
+    }
+
+    #[test]
+    fn a_file_that_came_in_the_way_of_a_conversion_replaces_no_key() {
+        let world = World::new();
+        std::os::unix::fs::symlink(world.path("svc.pem"), world.path(".svc.key.keywheel.combining")).unwrap();
+        let other = format!("{}{CHAIN}", KEY.replace("AAAA", "CCCC"));
+        std::fs::write(world.path("svc.pem"), &other).unwrap();
+        Pair::open(&world.path("svc.crt"), &world.path("svc.key"), None).unwrap();
+        assert_eq!((text(&world.path("svc.key")), text(&world.path("svc.pem"))), (KEY.to_owned(), other));
+        assert_eq!(world.names(), ["svc.crt", "svc.key", "svc.pem"]);
+    }
+
+    #[test]
+    fn a_mark_that_another_user_made_moves_nothing() {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("only root can make files of another user: not judged");
+            return;
+        }
+        let world = World::new();
+        let mark = world.path(".svc.key.keywheel.combining");
+        std::os::unix::fs::symlink(world.path("elsewhere.pem"), &mark).unwrap();
+        std::os::unix::fs::lchown(&mark, Some(1234), Some(1234)).unwrap();
+        let opened = Pair::open(&world.path("svc.crt"), &world.path("svc.key"), None);
+        assert!(matches!(opened, Err(PairError::OfAnother { owner: 1234, .. })));
+        assert_eq!(text(&world.path("svc.key")), KEY);
+        assert!(!world.path("elsewhere.pem").exists());
+    }
+
+    #[test]
+    fn what_two_files_would_not_hold_is_not_thrown_away() {
+        let world = World::new();
+        world.combine().unwrap();
+        let all = format!("{KEY}{CHAIN}-----BEGIN DH PARAMETERS-----\nEEEE\n-----END DH PARAMETERS-----\n");
+        std::fs::write(world.path("svc.pem"), &all).unwrap();
+        assert!(matches!(world.separate(), Err(PairError::HoldsMore(_))));
+        assert_eq!((text(&world.path("svc.key")), text(&world.path("svc.pem"))), (all.clone(), all));
     }
 
     #[test]

@@ -4,10 +4,12 @@
 //! the link turns to it.
 
 use std::ffi::OsString;
-use std::fs::{DirBuilder, Permissions};
+use std::fs::DirBuilder;
 use std::io::ErrorKind;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{Gid, Mode, OFlags, Uid};
 
 use super::pair::{PairError, read};
 use super::write::{Target, WriteError, remove_if_there, sync_directory};
@@ -22,6 +24,10 @@ const SUFFIX: &[u8] = b".generations";
 
 /// Who may read the key decides the key's own mode; the way to it is open.
 const OPEN: u32 = 0o755;
+
+const STICKY: u32 = 0o1000;
+
+const REHEARSAL: &str = "rehearsal";
 
 /// Symbolic links that follow one another; the kernel's own limit.
 const MAX_LINKS: usize = 40;
@@ -104,6 +110,7 @@ impl Generations {
         chain: &[u8],
     ) -> Result<u64, PairError> {
         self.make_directory(&self.directory)?;
+        self.refuse_planted()?;
         let number = self.numbers()?.last().map_or(1, |last| last.saturating_add(1));
         let generation = self.generation(number);
         self.make_directory(&generation)?;
@@ -113,6 +120,20 @@ impl Generations {
         sync_directory(&self.directory)?;
         self.sync_parent()?;
         Ok(number)
+    }
+
+    /// Rehearses a new generation of so many octets in a directory that is there: room, permissions, owner, labels.
+    pub(super) fn rehearse(&self, key: &Target, size: usize) -> Result<(), PairError> {
+        if !self.is_there() {
+            return Ok(());
+        }
+        self.refuse_planted()?;
+        let rehearsal = self.directory.join(REHEARSAL);
+        remove_if_there(&rehearsal)?;
+        let written = key.write_at(&rehearsal, &vec![b'\n'; size]);
+        let removed = remove_if_there(&rehearsal);
+        written?;
+        Ok(removed?)
     }
 
     /// Makes a generation the one that both names show.
@@ -131,7 +152,7 @@ impl Generations {
 
     /// The newest generation that is not the current one and whose contents these judges accept.
     pub(super) fn find(&self, accept: impl Fn(&[u8], &[u8]) -> bool) -> Result<Option<u64>, PairError> {
-        let current = self.current();
+        let current = self.current()?;
         for number in self.numbers()?.into_iter().rev().filter(|number| Some(*number) != current) {
             let generation = self.generation(number);
             let (key, certificate) = (read(&generation.join(KEY)), read(&generation.join(CERTIFICATE)));
@@ -149,8 +170,10 @@ impl Generations {
         if !self.directory.exists() {
             return Ok(());
         }
-        remove_if_there(&self.directory.join("current.new"))?;
-        let current = self.current();
+        for leftover in ["current.new", REHEARSAL] {
+            remove_if_there(&self.directory.join(leftover))?;
+        }
+        let current = self.current()?;
         let mut removed = false;
         for number in self.numbers()?.into_iter().filter(|number| Some(*number) != current) {
             let generation = self.generation(number);
@@ -164,8 +187,19 @@ impl Generations {
     }
 
     /// The number of the current generation.
-    pub(super) fn current(&self) -> Option<u64> {
-        std::fs::read_link(self.directory.join(CURRENT)).ok()?.to_str()?.parse().ok()
+    ///
+    /// A link that is there and cannot be understood is an error, not none: what it leads to is in use, and must not be swept.
+    pub(super) fn current(&self) -> Result<Option<u64>, PairError> {
+        let path = self.directory.join(CURRENT);
+        let to = match std::fs::read_link(&path) {
+            Ok(to) => to,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(PairError::Read { path, source }),
+        };
+        match to.to_str().and_then(|name| name.parse().ok()) {
+            Some(number) => Ok(Some(number)),
+            None => Err(PairError::Read { path, source: ErrorKind::InvalidData.into() }),
+        }
     }
 
     /// Whether there is such a directory.
@@ -197,7 +231,7 @@ impl Generations {
 
     /// Whether a file of the current generation holds exactly this.
     pub(super) fn current_holds(&self, file: &str, content: &[u8]) -> Result<bool, PairError> {
-        match self.current() {
+        match self.current()? {
             Some(number) => Ok(*read(&self.generation(number).join(file))? == content),
             None => Ok(false),
         }
@@ -238,8 +272,32 @@ impl Generations {
             Err(error) if error.kind() == ErrorKind::AlreadyExists && path == self.directory => return Ok(()),
             Err(error) => return Err(os("create", path)(error).into()),
         }
+        // Who keeps the pair in that directory must be able to make the next generation, though root made this one.
+        let parent = path.parent().unwrap_or(path);
+        let above = std::fs::symlink_metadata(parent).map_err(os("look at", parent))?;
+        // Never through a link that the owner of that directory put there meanwhile.
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let made = rustix::fs::open(path, flags, Mode::empty()).map_err(|error| os("open", path)(error.into()))?;
+        if rustix::process::geteuid().is_root() && above.uid() != 0 {
+            let (user, group) = (Uid::from_raw(above.uid()), Gid::from_raw(above.gid()));
+            let given = rustix::fs::fchown(&made, Some(user), Some(group));
+            given.map_err(|error| os("give away", path)(error.into()))?;
+        }
         // Whatever the umask says: a service that may read the key must be able to reach it.
-        std::fs::set_permissions(path, Permissions::from_mode(OPEN)).map_err(os("open the way into", path))?;
+        let opened = rustix::fs::fchmod(&made, Mode::from_raw_mode(OPEN));
+        Ok(opened.map_err(|error| os("open the way into", path)(error.into()))?)
+    }
+
+    /// In a sticky directory everybody may make files and nobody may replace those of others: a directory of another user
+    /// that waits there under our name would let that user replace the pair.
+    fn refuse_planted(&self) -> Result<(), PairError> {
+        let parent = self.directory.parent().unwrap_or(&self.directory);
+        let above = std::fs::metadata(parent).map_err(os("look at", parent))?;
+        let found = std::fs::symlink_metadata(&self.directory).map_err(os("look at", &self.directory))?;
+        let trusted = [0, above.uid(), rustix::process::geteuid().as_raw()];
+        if above.mode() & STICKY != 0 && !trusted.contains(&found.uid()) {
+            return Err(PairError::Planted { path: self.directory.clone(), owner: found.uid() });
+        }
         Ok(())
     }
 }

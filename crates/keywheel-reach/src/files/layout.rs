@@ -92,19 +92,25 @@ impl Files {
 
     /// Changes how the two lie without changing what they hold: at every moment each name shows a pair that matches.
     pub(super) fn convert(&mut self, to: Layout) -> Result<(), PairError> {
+        self.check_conversion(to)?;
         match (self.layout, to) {
-            (Layout::Flat, Layout::Generations) => {
-                self.refuse_narrower_way()?;
-                self.link_to_generations()?;
-            }
             // Also finishes what was cut off half-way.
-            (Layout::Generations, Layout::Generations) => self.link_to_generations()?,
+            (_, Layout::Generations) => self.link_to_generations()?,
             (Layout::Generations, Layout::Flat) => self.flatten()?,
-            (from, to) if from == to => {}
-            (from, _) => return Err(PairError::OtherConversion { from, to }),
+            _ => {}
         }
         self.layout = to;
         Ok(())
+    }
+
+    /// Whether there is such a conversion for these two.
+    pub(super) fn check_conversion(&self, to: Layout) -> Result<(), PairError> {
+        match (self.layout, to) {
+            (Layout::Flat, Layout::Generations) => self.refuse_narrower_way(),
+            (Layout::Generations, Layout::Flat) => Ok(()),
+            (from, to) if from == to => Ok(()),
+            (from, _) => Err(PairError::OtherConversion { from, to }),
+        }
     }
 
     /// A conversion that was cut off between two renames is finished; the names show what they showed.
@@ -188,9 +194,7 @@ impl Files {
         }
         let current = store.current()?;
         let shown = current.is_some() && self.key.exists() && self.certificate.exists();
-        if current.is_none()
-            || (shown && store.shows(&read(self.key.real())?, &read(self.certificate.real())?)?)
-        {
+        if current.is_none() || (shown && store.shows(&read(self.key.real())?, &read(self.certificate.real())?)?) {
             store.remove()?;
         }
         Ok(())

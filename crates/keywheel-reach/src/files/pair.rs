@@ -91,6 +91,9 @@ pub enum PairError {
     /// A file that should hold a certificate and its key does not.
     #[error("{} does not hold both a certificate and its key", .0.display())]
     NotCombined(PathBuf),
+    /// A file holds what would be lost if it were made two.
+    #[error("{} holds more than a certificate and its key, which two files would not hold: take it out first", .0.display())]
+    HoldsMore(PathBuf),
     /// One of two files holds what the other should hold alone.
     #[error(
         "{} holds both a certificate and a key, but another file was named beside it: use --combined for it alone, or \
@@ -141,6 +144,20 @@ pub enum PairError {
         /// Whose it is.
         owner: u32,
     },
+    /// A directory of generations of somebody who could replace the pair by it.
+    #[error("{} belongs to another user (uid {owner}), in a directory where everybody may make files: it was left alone", .path.display())]
+    Planted {
+        /// The directory.
+        path: PathBuf,
+        /// Whose it is.
+        owner: u32,
+    },
+    /// Those who read the certificate could not reach it any more.
+    #[error(
+        "the generations would lie beside the key, in {}, where not everybody can go who can read the certificate now",
+        .0.display()
+    )]
+    NarrowerWay(PathBuf),
     /// The journal can be changed or read by others.
     #[error("{} is not a private directory: look at what is in it (it may hold the only copy of a key) and move it away", .0.display())]
     NotPrivate(PathBuf),
@@ -206,6 +223,11 @@ impl Pair {
         self.files.layout
     }
 
+    /// Whether [`Pair::convert`] would do it.
+    pub fn check_conversion(&self, to: Layout) -> Result<(), PairError> {
+        self.files.check_conversion(to)
+    }
+
     /// Changes how the two lie, flat or in generations; what they hold stays the same at every moment.
     pub fn convert(&mut self, to: Layout) -> Result<(), PairError> {
         self.files.convert(to)
@@ -221,7 +243,20 @@ impl Pair {
         // The journal holds a second copy of everything.
         self.certificate().rehearse(certificate_size)?;
         self.key().rehearse(2 * (certificate_size + key_size))?;
-        Ok(())
+        self.rehearse_generation(certificate_size + key_size)
+    }
+
+    /// Rehearses the write of a certificate whose key stays: it may lie where it cannot be replaced.
+    pub fn rehearse_certificate(&self, size: usize) -> Result<(), PairError> {
+        self.certificate().rehearse(size)?;
+        self.rehearse_generation(size)
+    }
+
+    fn rehearse_generation(&self, size: usize) -> Result<(), PairError> {
+        match self.files.layout {
+            Layout::Generations => self.files.generations().rehearse(self.key(), size),
+            Layout::Flat | Layout::Combined => Ok(()),
+        }
     }
 
     /// Finishes or undoes what an earlier run left.
@@ -277,7 +312,8 @@ impl Pair {
     /// A request of an earlier run that nobody goes on with is put aside: its key may have been certified.
     pub fn begin(&self, intent: Intent) -> Result<Pending, PairError> {
         let aside = match self.read_journal()? {
-            Some(journal) if journal.phase != Phase::Installed => Some(self.set_aside()?),
+            // A renewal that was taken back has no key of its own: to keep it would leave a copy of the old key behind.
+            Some(journal) if journal.phase != Phase::Installed && !self.is_of_renewal()? => Some(self.set_aside()?),
             _ => None,
         };
         self.discard()?;
@@ -460,16 +496,21 @@ impl Pair {
 
     fn read_journal(&self) -> Result<Option<Journal>, PairError> {
         let path = self.place.join(JOURNAL);
-        if !path.exists() {
-            return Ok(None);
-        }
-        let text = read(&path)?;
+        let text = match read(&path) {
+            // Only that it is not there says that nothing was asked; that it cannot be looked at does not.
+            Err(PairError::Read { source, .. }) if source.kind() == ErrorKind::NotFound => return Ok(None),
+            text => text?,
+        };
         let journal: Journal =
             serde_json::from_slice(&text).map_err(|source| PairError::Journal { path: path.clone(), source })?;
         if journal.version > VERSION {
             return Err(PairError::Newer(path));
         }
         Ok(Some(journal))
+    }
+
+    fn is_of_renewal(&self) -> Result<bool, PairError> {
+        Ok(read(&self.place.join(REQUEST))?.is_empty())
     }
 
     fn write_journal(&self, journal: &Journal) -> Result<(), PairError> {

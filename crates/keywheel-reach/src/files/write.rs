@@ -17,7 +17,9 @@ pub const PRIVATE: u32 = 0o600;
 const MAX_LINKS: usize = 40;
 
 /// Labels of security modules and access lists are kept; both are lost by a plain rename.
-const KEPT_ATTRIBUTES: [&str; 2] = ["security.selinux", "system.posix_acl_access"];
+const KEPT_ATTRIBUTES: [&str; 2] = ["security.selinux", ACCESS_LIST];
+
+const ACCESS_LIST: &str = "system.posix_acl_access";
 
 /// No label and no access list is longer.
 const MAX_ATTRIBUTE: usize = 64 * 1024;
@@ -298,6 +300,13 @@ impl Kept {
                     .map_err(|error| os("keep the owner of", path)(error.into()))?;
             }
         }
+        // What the directory gives to new files of its own accord the old one did not have: it would let others read a key.
+        if self.owner.is_some() && !self.attributes.iter().any(|(name, _)| *name == ACCESS_LIST) {
+            match rustix::fs::fremovexattr(file, ACCESS_LIST) {
+                Ok(()) | Err(Errno::NODATA | Errno::OPNOTSUPP) => {}
+                Err(error) => return Err(os("keep the access list of", path)(error.into())),
+            }
+        }
         for (name, value) in &self.attributes {
             rustix::fs::fsetxattr(file, *name, value, XattrFlags::empty())
                 .map_err(|error| os("keep the security label or access list of", path)(error.into()))?;
@@ -428,6 +437,30 @@ mod tests {
         let length = rustix::fs::getxattr(&path, name, &mut found[..]).unwrap();
         assert_eq!(&found[..length], list);
         assert_eq!(std::fs::read(&path).unwrap(), b"new");
+    }
+
+    #[test]
+    fn what_a_directory_lets_others_read_by_default_opens_no_file_that_was_closed_to_them() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("svc.key");
+        std::fs::write(&path, "old").unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
+        // Version 2: user rwx, user 77 r, group rx, mask rwx, other none.
+        let mut list = 2_u32.to_le_bytes().to_vec();
+        for (tag, rights, id) in
+            [(1_u16, 7_u16, u32::MAX), (2, 4, 77), (4, 5, u32::MAX), (16, 7, u32::MAX), (32, 0, u32::MAX)]
+        {
+            list.extend(tag.to_le_bytes());
+            list.extend(rights.to_le_bytes());
+            list.extend(id.to_le_bytes());
+        }
+        let name = "system.posix_acl_default";
+        if rustix::fs::setxattr(scratch.path(), name, &list, XattrFlags::empty()) == Err(Errno::OPNOTSUPP) {
+            return;
+        }
+        Target::resolve(&path, PRIVATE).unwrap().replace(b"new").unwrap();
+        assert_eq!(rustix::fs::getxattr(&path, ACCESS_LIST, &mut [0_u8; 1024][..]), Err(Errno::NODATA));
+        assert_eq!(mode(&path), 0o640);
     }
 
     #[test]

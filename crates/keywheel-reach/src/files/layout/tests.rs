@@ -57,12 +57,7 @@ impl World {
     /// As far as to the answer of the authority.
     fn issued(&self) -> (Pair, Pending) {
         let pair = self.pair();
-        let intent = Intent {
-            key_pem: Zeroizing::new(NEW[0].as_bytes().to_vec()),
-            request_pem: b"request".to_vec(),
-            old_certificate: "aa".to_owned(),
-        };
-        let mut pending = pair.begin(intent).unwrap();
+        let mut pending = pair.begin(intent()).unwrap();
         pair.issued(&mut pending, NEW[1]).unwrap();
         (pair, pending)
     }
@@ -312,4 +307,106 @@ fn a_pair_that_is_not_there_yet_is_made_in_generations_where_that_is_wanted() {
     world.installed().retire().unwrap();
     assert_eq!(world.shows(), NEW);
     assert_eq!(world.generations(), ["1", "current"]);
+}
+
+#[test]
+fn a_new_certificate_elsewhere_for_a_key_in_generations_replaces_nothing() {
+    let world = World::new(Layout::Generations);
+    let elsewhere = Pair::open(&world.path("new.crt"), &world.path("svc.key"), None);
+    assert!(matches!(elsewhere, Err(PairError::OfAnotherPair(_))));
+    assert_eq!(world.shows(), OLD);
+}
+
+#[test]
+fn a_link_to_the_current_generation_that_is_not_ours_sweeps_nothing() {
+    let world = World::new(Layout::Generations);
+    let current = world.path(".svc.key.generations/current");
+    std::fs::remove_file(&current).unwrap();
+    symlink(world.path(".svc.key.generations/1"), &current).unwrap();
+    let pair = world.pair();
+    let mut pending = pair.begin(intent()).unwrap();
+    pair.issued(&mut pending, NEW[1]).unwrap();
+    assert!(matches!(pair.install(&mut pending), Err(PairError::Read { .. })));
+    assert!(pair.retire().is_err());
+    assert_eq!(world.shows(), OLD);
+}
+
+#[test]
+fn a_generation_is_rehearsed_where_it_will_lie() {
+    let world = World::new(Layout::Generations);
+    world.pair().rehearse(100, 100).unwrap();
+    assert_eq!(world.generations(), ["1", "current"]);
+    // Something that root cannot remove as a file either.
+    std::fs::create_dir(world.path(".svc.key.generations/rehearsal")).unwrap();
+    assert!(world.pair().rehearse(100, 100).is_err());
+    assert!(world.pair().rehearse_certificate(100).is_err());
+}
+
+#[test]
+fn a_certificate_does_not_move_to_where_its_readers_cannot_go() {
+    use std::os::unix::fs::PermissionsExt;
+    let world = World::new(Layout::Flat);
+    let (open, closed) = (world.path("certs"), world.path("private"));
+    for (directory, mode) in [(&open, 0o755), (&closed, 0o710)] {
+        std::fs::create_dir(directory).unwrap();
+        std::fs::set_permissions(directory, std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let (certificate, key) = (open.join("svc.crt"), closed.join("svc.key"));
+    std::fs::write(&key, OLD[0]).unwrap();
+    std::fs::write(&certificate, OLD[1]).unwrap();
+    let refused = Pair::open(&certificate, &key, None).unwrap().convert(Layout::Generations);
+    assert!(matches!(refused, Err(PairError::NarrowerWay(_))));
+    assert!(!certificate.is_symlink() && !closed.join(".svc.key.generations").exists());
+}
+
+#[test]
+fn a_directory_of_generations_that_another_user_planted_is_left_alone() {
+    use std::os::unix::fs::{PermissionsExt, chown};
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("only root can make directories of another user: not judged");
+        return;
+    }
+    let world = World::new(Layout::Flat);
+    std::fs::set_permissions(world.path(""), std::fs::Permissions::from_mode(0o1777)).unwrap();
+    std::fs::create_dir(world.path(".svc.key.generations")).unwrap();
+    chown(world.path(".svc.key.generations"), Some(1234), Some(1234)).unwrap();
+    // One that is swept is made anew by us; one with something in it that looks like a store stays theirs.
+    symlink("1", world.path(".svc.key.generations/current")).unwrap();
+    let refused = world.pair().convert(Layout::Generations);
+    assert!(matches!(refused, Err(PairError::Planted { owner: 1234, .. })));
+    assert_eq!(world.generations(), ["current"]);
+    assert!(!world.path("svc.key").is_symlink());
+}
+
+#[test]
+fn generations_that_root_makes_belong_to_whom_the_directory_belongs() {
+    use std::os::unix::fs::{MetadataExt, chown};
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("only root can make directories of another user: not judged");
+        return;
+    }
+    let world = World::new(Layout::Flat);
+    chown(world.path(""), Some(1234), Some(4321)).unwrap();
+    world.pair().convert(Layout::Generations).unwrap();
+    for name in [".svc.key.generations", ".svc.key.generations/1"] {
+        let found = std::fs::metadata(world.path(name)).unwrap();
+        assert_eq!((found.uid(), found.gid(), found.mode() & 0o777), (1234, 4321, 0o755), "{name}");
+    }
+}
+
+#[test]
+fn a_new_pair_that_is_taken_back_leaves_no_generation() {
+    let world = World { scratch: tempfile::tempdir().unwrap(), layout: Layout::Generations };
+    let pair = world.installed();
+    pair.roll_back().unwrap();
+    assert!(matches!(pair.recover().unwrap(), Recovered::RolledBack(_)));
+    assert!(!world.path("svc.key").exists() && !world.path(".svc.key.generations").exists());
+}
+
+fn intent() -> Intent {
+    Intent {
+        key_pem: Zeroizing::new(NEW[0].as_bytes().to_vec()),
+        request_pem: b"request".to_vec(),
+        old_certificate: "aa".to_owned(),
+    }
 }

@@ -293,3 +293,33 @@ fn what_was_put_aside_for_a_request_that_was_refused_comes_back() {
     drop(pair);
     assert_eq!(world.names(), [".svc.key.keywheel", "svc.crt", "svc.key"]);
 }
+
+#[test]
+fn a_renewal_that_was_taken_back_leaves_no_copy_of_the_key_once_something_else_is_begun() {
+    let world = World::new();
+    let pair = world.pair();
+    let renewal = Intent { key_pem: Zeroizing::new(b"old key".to_vec()), request_pem: Vec::new(), ..intent() };
+    let mut pending = pair.begin(renewal).unwrap();
+    pair.issued(&mut pending, "new certificate").unwrap();
+    pair.install(&mut pending).unwrap();
+    pair.roll_back().unwrap();
+    assert!(matches!(pair.recover().unwrap(), Recovered::RolledBack(_)));
+    let mut pending = pair.begin(intent()).unwrap();
+    pair.issued(&mut pending, "new certificate").unwrap();
+    pair.install(&mut pending).unwrap();
+    pair.retire().unwrap();
+    drop(pair);
+    assert_eq!(world.names(), ["svc.crt", "svc.key"]);
+}
+
+#[test]
+fn a_journal_that_cannot_be_looked_at_loses_no_key() {
+    let world = World::new();
+    let pair = world.pair();
+    pair.begin(intent()).unwrap();
+    let journal = pair.place().join(JOURNAL);
+    std::fs::remove_file(&journal).unwrap();
+    std::os::unix::fs::symlink(JOURNAL, &journal).unwrap();
+    assert!(matches!(pair.recover(), Err(PairError::Read { .. })));
+    assert_eq!(read_text(&pair.place().join(KEY)), "new key");
+}
