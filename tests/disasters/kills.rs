@@ -47,7 +47,7 @@ fn what_was_acknowledged_survives_crashes_of_postgresql_and_the_server_goes_on_b
     let postgres = Postgres::start();
     let database = postgres.database("ca");
     let mut site = Site::start_with(&["--database", &database]);
-    let cuts = report::count(5, 50);
+    let cuts = report::count(5, 20);
     let books = under_load(
         &mut site,
         cuts,
