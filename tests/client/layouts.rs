@@ -157,3 +157,67 @@ fn the_pkcs12_file_goes_with_the_pair_there_and_back() {
     bench.rekey(&[&flags[..], &["--rollback", "--exec", "false"]].concat()).fails(7, "rolled back");
     assert_eq!((serial(place, "svc.crt"), packed(place)), (before.clone(), before));
 }
+
+#[test]
+fn the_pkcs12_file_never_comes_in_place_of_the_pair() {
+    let bench = Bench::start();
+    let place = bench.place();
+    place.write("p12.password", "changeit");
+    let before = (place.read("svc.crt"), place.read("svc.key"));
+    std::fs::hard_link(place.file("svc.key"), place.file("same.key")).expect("a second name");
+    for layout in ["flat", "generations"] {
+        for file in ["svc.crt", "svc.key", "./svc.key", "same.key"] {
+            if layout == "generations" && file == "same.key" {
+                continue;
+            }
+            let flags = ["--layout", layout, "--p12", file, "--p12-password-file", "p12.password"];
+            bench.rekey(&flags).fails(2, "nothing was changed");
+            place.keywheel(&[&["ca", "renew", "--force"], &PAIR[..], &flags].concat()).fails(2, "nothing was changed");
+            assert_eq!((place.read("svc.crt"), place.read("svc.key")), before, "{layout} {file}");
+        }
+        self::layout(place, &["--to", "generations"]);
+    }
+}
+
+#[test]
+fn what_was_taken_back_is_not_said_to_be_tried_again_where_it_is_not() {
+    let bench = Bench::start();
+    let place = bench.place();
+    let taken_back = ["--rollback", "--exec", "false"];
+    let renew = |flags: &[&str]| place.keywheel(&[&["ca", "renew", "--force"], &PAIR[..], flags].concat());
+    // A renewal has no key of its own: nothing of it stays once the key is another.
+    renew(&taken_back).fails(7, "rolled back");
+    let done = bench.rekey(&[]).ok();
+    assert!(!done.stderr.contains("tried again"), "{}", done.stderr);
+    assert_eq!(beside(place), [""; 0]);
+    // The new key of a rekey was certified: it is kept, and said to be where it does not fit what is asked now.
+    bench.rekey(&taken_back).fails(7, "rolled back");
+    renew(&[]).fails(3, "its new one waits");
+    let done = bench.rekey(&["--kty", "EC", "--curve", "P-384"]).ok();
+    assert!(!done.stderr.contains("tried again"), "{}", done.stderr);
+    assert!(done.stderr.contains(".svc.key.keywheel.aside-"), "{}", done.stderr);
+    assert_eq!(beside(place), [".svc.key.keywheel.aside-1"]);
+    belong_together(place, "svc.crt", "svc.key");
+}
+
+#[test]
+fn what_cannot_be_is_refused_before_anything_is_changed() {
+    let bench = Bench::start();
+    let place = bench.place();
+    // Another certificate for the key of a pair in generations would replace the one that lies there.
+    layout(place, &["--to", "generations"]);
+    let before = (place.read("svc.crt"), place.read("svc.key"));
+    let elsewhere = ["ca", "renew", "--force", "--out", "new.crt", "svc.crt", "svc.key"];
+    place.keywheel(&elsewhere).fails(2, "nothing was changed");
+    assert_eq!((place.read("svc.crt"), place.read("svc.key")), before);
+    assert!(!exists(place, "new.crt"));
+    // A daemon does not begin what it could never do.
+    layout(place, &["--to", "combined", "--file", "svc.pem"]);
+    bench.rekey(&["--daemon", "--layout", "generations"]).fails(2, "cannot become generations");
+    layout(place, &["--to", "flat"]);
+    // Two that do not belong together stay where they are.
+    place.run("openssl", &["genpkey", "-algorithm", "ed25519", "-out", "svc.key"]).ok();
+    let convert = ["certificate", "layout", "--to", "generations", "svc.crt", "svc.key"];
+    place.keywheel(&convert).fails(2, "nothing was changed");
+    assert_eq!(leads_to(place, "svc.key"), None);
+}
