@@ -26,6 +26,9 @@ pub use self::starttls::StartTlsError;
 /// One connection of a proof may take so long, so that one that hangs leaves time for others.
 const CONNECTION_LIMIT: Duration = Duration::from_secs(10);
 
+/// A host may have several addresses, and one that swallows everything must leave time for the next.
+const ADDRESS_LIMIT: Duration = Duration::from_secs(4);
+
 /// Saying goodbye is a courtesy that no proof waits for.
 const GOODBYE_LIMIT: Duration = Duration::from_millis(500);
 
@@ -236,12 +239,13 @@ async fn connect(endpoint: &Endpoint) -> Result<TcpStream, ProbeError> {
     let addresses = found.map_err(|source| ProbeError::Address { host: host.to_owned(), source })?;
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for address in addresses {
-        match TcpStream::connect(address).await {
-            Ok(stream) => {
+        match tokio::time::timeout(ADDRESS_LIMIT, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => {
                 stream.set_nodelay(true).map_err(|source| endpoint.unconnected(source))?;
                 return Ok(stream);
             }
-            Err(error) => last = error,
+            Ok(Err(error)) => last = error,
+            Err(_) => last = io::ErrorKind::TimedOut.into(),
         }
     }
     Err(endpoint.unconnected(last))
