@@ -16,6 +16,8 @@ use crate::run::{output, root, run, run_with};
 const PAGE: &str = "docs/reference/crash-report.md";
 
 /// Runs the suites of all parts, or of one, and renews its tables on the page after each suite.
+///
+/// With `KEYWHEEL_BINARY` that program is measured, otherwise a release build.
 pub fn crash(only: Option<&str>) -> Result<()> {
     let parts: Vec<&Part> = PARTS.iter().filter(|part| only.is_none_or(|only| only == part.name)).collect();
     if parts.is_empty() {
@@ -23,10 +25,14 @@ pub fn crash(only: Option<&str>) -> Result<()> {
         bail!("there is no part {}; there are {}", only.unwrap_or_default(), names.join(", "));
     }
     prepare::prepare()?;
-    run("cargo", &["build", "--release", "--locked", "-p", "keywheel"])?;
+    let given = std::env::var_os("KEYWHEEL_BINARY").map(PathBuf::from);
+    if given.is_none() {
+        run("cargo", &["build", "--release", "--locked", "-p", "keywheel"])?;
+    }
+    let binary = given.unwrap_or_else(|| programs().join("keywheel"));
     let mut failed = Vec::new();
     for part in parts {
-        if let Err(error) = measure(part) {
+        if let Err(error) = measure(part, &binary) {
             failed.push(format!("{}: {error:#}", part.name));
         }
     }
@@ -37,11 +43,11 @@ pub fn crash(only: Option<&str>) -> Result<()> {
 }
 
 /// What takes an hour works on copies: programs that are built anew meanwhile are not what is measured.
-fn measure(part: &Part) -> Result<()> {
+fn measure(part: &Part, binary: &Path) -> Result<()> {
     let folder = root().join("target/report").join(part.name);
     let _ = std::fs::remove_dir_all(&folder);
     std::fs::create_dir_all(&folder)?;
-    let binary = copy(&programs().join("keywheel"), &folder)?;
+    let binary = copy(binary, &folder)?;
     let mut suites = Vec::new();
     for (suite, filter) in part.suites {
         suites.push((copy(&test_program(suite)?, &folder)?, filter));

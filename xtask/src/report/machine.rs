@@ -12,7 +12,7 @@ pub fn description() -> String {
     let changed = output("git", &["status", "--porcelain", "crates", "tests"]).is_some_and(|list| !list.is_empty());
     let with_changes = if changed { " with changes that were not committed" } else { "" };
     format!(
-        "Measured on {} with the release build of commit {commit}{with_changes} on {} × {}, {} of memory, Linux {}; strace \
+        "Measured on {} at commit {commit}{with_changes} on {} × {}, {} of memory, Linux {}; strace \
          {}, OpenSSL {}, step {}.",
         line("date", &["-u", "+%Y-%m-%d"]),
         line("nproc", &[]),
