@@ -61,7 +61,7 @@ fn told_to_stop_it_finishes_what_is_in_flight() {
         std::thread::sleep(Duration::from_millis(20));
     }
     agent.signal("TERM");
-    agent.wait_for("stopping; 1 under way are finished");
+    agent.wait_for("stopping; what is under way (1) is finished");
     assert_eq!(site.status_of("a")["state"], "rekeying");
     // What is removed while it is under way is finished as well.
     place.write("go", "");

@@ -32,7 +32,7 @@ fn entries_are_added_changed_and_removed_while_it_runs() {
     agent.wait_for("(0 added, 1 changed, 0 removed)");
     agent.wait_for("b: b certificate rekeyed");
     std::fs::remove_file(site.place().file("agent.d/b.toml")).expect("it can be removed");
-    agent.wait_for("keeping 1 certificates of 2 files fresh (0 added, 0 changed, 1 removed)");
+    agent.wait_for("keeping 1 certificate of 2 files fresh (0 added, 0 changed, 1 removed)");
     assert_eq!(site.place().keywheel(&["agent", "status", "--socket", "agent.sock", "b"]).code, 2);
     stop(&mut agent);
     assert_eq!(site.public_key("a"), untouched, "it was replaced before its time");
@@ -70,7 +70,7 @@ fn a_directory_that_is_swapped_for_another_is_taken_over() {
     std::fs::remove_file(place.file("next.d/b.toml")).expect("it can be removed");
     std::fs::rename(place.file("agent.d"), place.file("old.d")).expect("it can be renamed");
     std::fs::rename(place.file("next.d"), place.file("agent.d")).expect("it can be renamed");
-    agent.wait_for("keeping 1 certificates of 2 files fresh (0 added, 0 changed, 1 removed)");
+    agent.wait_for("keeping 1 certificate of 2 files fresh (0 added, 0 changed, 1 removed)");
     // The new directory is watched from now on.
     site.entry("b", "");
     agent.wait_for("(1 added, 0 changed, 0 removed)");

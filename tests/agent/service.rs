@@ -35,7 +35,7 @@ fn the_service_manager_hears_that_it_is_ready_alive_reloading_and_stopping() {
         heard
     };
     until("READY=1");
-    until("STATUS=keeping 1 certificates");
+    until("STATUS=keeping 1 certificate");
     for _ in 0..5 {
         until("WATCHDOG=1");
     }

@@ -3,6 +3,7 @@
 use keywheel_engine::client::agent;
 use serde_json::{Value, json};
 
+use super::teller::counted;
 use super::{RunFlags, failure};
 use crate::commands::{DONE, Setting, wait_for};
 use crate::failure::{Failure, Outcome};
@@ -35,7 +36,9 @@ pub(super) fn run(flags: &RunFlags, setting: &Setting<'_>) -> Outcome {
     }))?;
     match checked.errors.len() + checked.notes.len() {
         0 => {
-            setting.voice.result(format!("{} certificates would be kept fresh; nothing is wrong", rows.len()))?;
+            setting
+                .voice
+                .result(format!("{} would be kept fresh; nothing is wrong", counted(rows.len(), "certificate")))?;
             DONE
         }
         1 => Err(Failure::usage("one thing is wrong, see above; nothing was changed")),

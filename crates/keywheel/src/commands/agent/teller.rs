@@ -32,8 +32,12 @@ impl Teller {
             Event::Reloaded => manager(&[NotifyState::Ready]),
             Event::Loaded(loading) => {
                 let line = format!(
-                    "keeping {} certificates of {} files fresh ({} added, {} changed, {} removed)",
-                    loading.certificates, loading.files, loading.added, loading.changed, loading.removed
+                    "keeping {} of {} fresh ({} added, {} changed, {} removed)",
+                    counted(loading.certificates, "certificate"),
+                    counted(loading.files, "file"),
+                    loading.added,
+                    loading.changed,
+                    loading.removed
                 );
                 manager(&[NotifyState::Status(&line)]);
                 self.info(
@@ -100,7 +104,7 @@ impl Teller {
             }
             Event::Stopping { under_way } => {
                 manager(&[NotifyState::Stopping]);
-                let line = format!("stopping; {under_way} under way are finished");
+                let line = format!("stopping; what is under way ({under_way}) is finished");
                 self.info(&line, json!({"event": "stopping", "under_way": under_way}));
             }
             Event::Stopped => self.info("stopped", json!({"event": "stopped"})),
@@ -136,6 +140,11 @@ impl Teller {
             let _unheard = self.voice.json_line(value);
         }
     }
+}
+
+/// `1 file`, `2 files`.
+pub(super) fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// Not under systemd there is nobody to tell.
