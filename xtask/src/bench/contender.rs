@@ -80,7 +80,9 @@ impl Contender {
         let key = self.file("secrets/intermediate_ca_key");
         let locked = std::fs::read(&key)?;
         let password = format!("file:{}", text(&self.home.with_file_name("password")));
-        quiet(Command::new("openssl").args(["pkey", "-in", &key, "-passin", &password, "-out", &key]))?;
+        let open = self.file("secrets/open");
+        quiet(Command::new("openssl").args(["pkey", "-in", &key, "-passin", &password, "-out", &open]))?;
+        std::fs::rename(open, key)?;
         Ok(locked)
     }
 
