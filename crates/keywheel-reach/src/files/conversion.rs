@@ -8,7 +8,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::combined;
-use super::layout::Layout;
+use super::generations::Generations;
+use super::layout::{Layout, previous_of};
 use super::lock::Lock;
 use super::pair::{Pair, PairError, Recovered, lock_of, read};
 use super::write::{PRIVATE, Target, WriteError, remove_if_there, sync_directory};
@@ -36,7 +37,7 @@ pub fn combine(certificate: &Path, key: &Path, file: &Path) -> Result<(), PairEr
     }
     let mark = mark(pair.key(), Way::Combining, &target)?;
     combine_marked(pair.certificate(), pair.key(), &target)?;
-    pair.forget_generations()?;
+    forget_replaced(pair.certificate(), pair.key())?;
     Ok(unmark(pair.key(), &mark)?)
 }
 
@@ -80,8 +81,9 @@ pub(super) fn finish(certificate: &Path, key: &Path) -> Result<(), PairError> {
         let also_held = Lock::take(&lock_of(&file))?;
         match way {
             Way::Combining => match combine_marked(&certificate, &key, &file) {
+                Ok(()) => forget_replaced(&certificate, &key)?,
                 // Somebody else's file has come in the way since: what lies there is judged as it lies.
-                Ok(()) | Err(PairError::Exists(_)) => {}
+                Err(PairError::Exists(_)) => {}
                 Err(error) => return Err(error),
             },
             // Where somebody else went on meanwhile, what lies there is judged as it lies.
@@ -138,7 +140,16 @@ fn separate_marked(certificate: &Target, key: &Target, file: &Target) -> Result<
     }
     // Nobody's name leads to it any more, and a key that lies about twice leaks twice as easily.
     remove_if_there(file.real())?;
+    remove_if_there(&previous_of(file))?;
     Ok(sync_directory(file.directory())?)
+}
+
+/// Removes what was kept beside the two names: nobody looks for a key there any more.
+fn forget_replaced(certificate: &Target, key: &Target) -> Result<(), PairError> {
+    for name in [certificate, key] {
+        remove_if_there(&previous_of(name))?;
+    }
+    Generations::beside(key).remove()
 }
 
 /// A name that is no link to the file must hold its part of it already, or nothing.
@@ -396,6 +407,22 @@ mod tests {
         assert!(matches!(world.separate(), Err(PairError::NotCombined(_))));
         assert_eq!(text(&world.path("svc.pem")), "something else");
         assert_eq!(text(&world.path("svc.key")), KEY);
+    }
+
+    #[test]
+    fn no_key_stays_behind_under_a_name_that_nobody_looks_for_any_more() {
+        let world = World::new();
+        std::fs::write(world.path(".svc.key.previous"), KEY).unwrap();
+        world.combine().unwrap();
+        assert_eq!(world.names(), ["svc.crt", "svc.key", "svc.pem"]);
+        std::fs::write(world.path(".svc.pem.previous"), KEY).unwrap();
+        world.separate().unwrap();
+        assert_eq!(world.names(), ["svc.crt", "svc.key"]);
+        // Out of generations, cut off before they were removed.
+        Pair::open(&world.path("svc.crt"), &world.path("svc.key"), None).unwrap().convert(Layout::Generations).unwrap();
+        std::os::unix::fs::symlink(world.path("svc.pem"), world.path(".svc.key.keywheel.combining")).unwrap();
+        Pair::open(&world.path("svc.crt"), &world.path("svc.key"), None).unwrap();
+        assert_eq!(world.names(), ["svc.crt", "svc.key", "svc.pem"]);
     }
 
     #[test]

@@ -274,7 +274,7 @@ impl Files {
 /// The name of what is kept of a file until its successor is in use.
 ///
 /// Hidden: programs that read a whole directory, as HAProxy does, must not find a second certificate in it.
-fn previous_of(target: &Target) -> PathBuf {
+pub(super) fn previous_of(target: &Target) -> PathBuf {
     let mut name = OsString::from(".");
     name.push(target.real().file_name().unwrap_or_default());
     name.push(".previous");

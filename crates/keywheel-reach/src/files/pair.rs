@@ -233,11 +233,6 @@ impl Pair {
         self.files.convert(to)
     }
 
-    /// Removes the generations, which no name leads into any more.
-    pub(super) fn forget_generations(&self) -> Result<(), PairError> {
-        self.files.generations().remove()
-    }
-
     /// Rehearses both writes: room, permissions, owners, labels.
     pub fn rehearse(&self, certificate_size: usize, key_size: usize) -> Result<(), PairError> {
         // The journal holds a second copy of everything.
