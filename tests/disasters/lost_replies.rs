@@ -177,7 +177,15 @@ fn ask(door: &Door, provisioner: &Provisioner, kind: Kind, hang_up: HangUp, time
 fn judge(request: &Request, stored: &Stored) {
     let serial = request.certificate.serial().to_hex();
     let found = answers(request, stored);
-    assert_eq!(found.len(), 1, "{:?}: {} certificates answer one request", request.kind, found.len());
+    assert_eq!(
+        found.len(),
+        1,
+        "{:?}: {} certificates answer one request; in place of {:?} {serial} was heard, which is there: {:?}",
+        request.kind,
+        found.len(),
+        request.old,
+        stored.certificates.get(&serial).map(|row| &row.predecessor)
+    );
     let row =
         found.get(serial.as_str()).unwrap_or_else(|| panic!("{serial} was heard, and is another one in the database"));
     assert_eq!(row.der, request.certificate.der(), "{serial} is another certificate in the database");
