@@ -21,9 +21,6 @@ use super::{ask, load};
 /// The wall clock is looked at this often at least: a suspended machine or a set clock is noticed.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 
-/// An authority that asks for a longer pause is asked again after this one.
-const LONGEST_PAUSE: SignedDuration = SignedDuration::from_hours(1);
-
 /// A clock that is corrected by less was not set.
 const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(5);
 
@@ -295,10 +292,7 @@ impl Daemon {
         self.due = schedule::next_retry(now, self.validity.not_after, self.failures, seed);
         // An authority that says when to come back is not asked before, within reason.
         if let Some(pause) = ask::wanted_pause(&error) {
-            // … and not so late that the certificate ends meanwhile.
-            let left = (self.validity.not_after.duration_since(now) / 2).max(SignedDuration::ZERO);
-            let pause = pause.clamp(SignedDuration::ZERO, LONGEST_PAUSE.min(left));
-            self.due = self.due.max(now.saturating_add(pause).unwrap_or(self.due));
+            self.due = schedule::after_pause(now, self.validity.not_after, self.due, pause);
         }
         let retry_after = self.due.duration_since(now).max(SignedDuration::ZERO);
         events(Event::Failed { error, attempt: self.failures, retry_after });
