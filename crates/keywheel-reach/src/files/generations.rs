@@ -170,9 +170,7 @@ impl Generations {
         if !self.directory.exists() {
             return Ok(());
         }
-        for leftover in ["current.new", REHEARSAL] {
-            remove_if_there(&self.directory.join(leftover))?;
-        }
+        self.sweep_unfinished()?;
         let current = self.current()?;
         let mut removed = false;
         for number in self.numbers()?.into_iter().filter(|number| Some(*number) != current) {
@@ -182,6 +180,14 @@ impl Generations {
         }
         if removed {
             sync_directory(&self.directory)?;
+        }
+        Ok(())
+    }
+
+    /// Removes what a crash left beside the generations.
+    pub(super) fn sweep_unfinished(&self) -> Result<(), PairError> {
+        for leftover in ["current.new", REHEARSAL] {
+            remove_if_there(&self.directory.join(leftover))?;
         }
         Ok(())
     }

@@ -189,8 +189,11 @@ impl Files {
     pub(super) fn sweep_generations(&self) -> Result<(), PairError> {
         let store = self.generations();
         store.sweep_removed()?;
-        if self.layout == Layout::Generations || !store.is_there() {
+        if !store.is_there() {
             return Ok(());
+        }
+        if self.layout == Layout::Generations {
+            return store.sweep_unfinished();
         }
         let current = store.current()?;
         let shown = current.is_some() && self.key.exists() && self.certificate.exists();
