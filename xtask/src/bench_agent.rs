@@ -299,8 +299,7 @@ fn machine() -> String {
     let memory = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let memory = memory.lines().find_map(|line| line.strip_prefix("MemTotal:")).unwrap_or("0 kB");
     let gigabytes = memory.trim().trim_end_matches(" kB").parse::<f64>().unwrap_or_default() / 1e6;
-    let step = prepare::go_bin().ok().and_then(|bin| output(&text(&bin.join("step")), &["version"]));
-    let step = step.as_deref().and_then(|told| told.lines().next()).unwrap_or("step of unknown version").to_owned();
+    let step = prepare::STEP.rsplit('/').next().unwrap_or(prepare::STEP);
     format!(
         "Measured on: {} cores ({}), {gigabytes:.0} GB of memory; {step}.\n\n",
         cores,

@@ -42,7 +42,7 @@ const CHECK_JSONSCHEMA: &str = "0.39.0";
 /// Makes, and breaks, the files that the doctor examines.
 const CERTBOT: &str = "5.1.0";
 /// The reference's client and CA: test peers, by name and version.
-const STEP: &str = "github.com/smallstep/cli/cmd/step@v0.30.6";
+pub const STEP: &str = "github.com/smallstep/cli/cmd/step@v0.30.6";
 const STEP_CA: &str = "github.com/smallstep/certificates/cmd/step-ca@v0.30.2";
 
 /// Installs what is missing; what is there in the right version is left alone.
