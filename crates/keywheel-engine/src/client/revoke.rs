@@ -45,7 +45,7 @@ pub enum RevokeTarget {
         /// Its key, a file or the URI of a key in a token.
         key: PathBuf,
         /// The token, where it is named apart from the key.
-        management: Option<Pkcs11Uri>,
+        management: Option<Box<Pkcs11Uri>>,
         /// Opens the key.
         password: Option<Zeroizing<Vec<u8>>>,
     },
@@ -69,7 +69,7 @@ pub async fn revoke(options: &RevokeOptions) -> Result<String, ClientError> {
             Ok(serial)
         }
         RevokeTarget::Itself { certificate, key, management, password } => {
-            let (chain, signer) = in_token::pair(certificate, key, management.as_ref(), password.as_ref())?;
+            let (chain, signer) = in_token::pair(certificate, key, management.as_deref(), password.as_ref())?;
             let serial = load::leaf(&chain)?.serial().to_string();
             let asker = Asker { chain: &chain, signer, mtls: true };
             send(options, &serial, None, Some(&asker)).await?;

@@ -38,7 +38,7 @@ pub struct Provisioning {
     /// Its key.
     pub x5c_key: Option<PathBuf>,
     /// The token with those keys that are named by a PKCS#11 URI.
-    pub management: Option<Pkcs11Uri>,
+    pub management: Option<Box<Pkcs11Uri>>,
 }
 
 /// What a token is good for.
@@ -290,13 +290,13 @@ fn pair(
     key: &Path,
     provisioning: &Provisioning,
 ) -> Result<(Vec<Certificate>, Arc<dyn Signer>), ClientError> {
-    in_token::pair(certificate, key, provisioning.management.as_ref(), provisioning.password.as_ref())
+    in_token::pair(certificate, key, provisioning.management.as_deref(), provisioning.password.as_ref())
 }
 
 /// The private key of a provisioner that was named, and the thumbprint of its public half.
 fn given_key(name: &Path, owner: &str, provisioning: &Provisioning) -> Result<(Arc<dyn Signer>, String), ClientError> {
     let password = provisioning.password.as_ref();
-    let signer = match KeyPlace::of(name, provisioning.management.as_ref())? {
+    let signer = match KeyPlace::of(name, provisioning.management.as_deref())? {
         KeyPlace::File(file) => key_from_file(&file, owner, password)? as Arc<dyn Signer>,
         place @ KeyPlace::Token(_) => place.open("the provisioner's key", None, None)?,
     };

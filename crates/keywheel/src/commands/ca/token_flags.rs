@@ -70,8 +70,8 @@ impl KmsFlag {
     }
 
     /// The token, if one was named.
-    pub(crate) fn token(&self) -> Outcome<Option<Pkcs11Uri>> {
-        uri(self.kms.as_ref(), "--kms")
+    pub(crate) fn token(&self) -> Outcome<Option<Box<Pkcs11Uri>>> {
+        Ok(uri(self.kms.as_ref(), "--kms")?.map(Box::new))
     }
 
     /// Where the keys are, if one of them is in a token.
@@ -82,8 +82,8 @@ impl KmsFlag {
         setting: &Setting<'_>,
     ) -> Outcome<Option<(KeyPlace, Option<KeyPlace>)>> {
         let management = self.token()?;
-        let key = KeyPlace::of(key, management.as_ref())?;
-        let new_key = new_key.map(|name| KeyPlace::of(name, management.as_ref())).transpose()?;
+        let key = KeyPlace::of(key, management.as_deref())?;
+        let new_key = new_key.map(|name| KeyPlace::of(name, management.as_deref())).transpose()?;
         let token = key.token().or(new_key.as_ref().and_then(KeyPlace::token));
         let Some(first) = token else { return Ok(None) };
         warn_of_pin(first, setting);
