@@ -78,8 +78,7 @@ fn a_superseded_certificate_whose_successor_is_in_use_is_not_replaced_again_duri
     // Nobody has seen the successor: the client may have lost its key.
     lab.door().renew(&old).is(403, "superseded");
     use_it(&lab, &new);
-    let says =
-        format!("the certificate was superseded by {}; rekey or renew that one", new.certificate.serial());
+    let says = format!("the certificate was superseded by {}; rekey or renew that one", new.certificate.serial());
     lab.door().rekey(&old, &new_key(KeyKind::EcP256)).is(403, &says);
     lab.door().renew(&old).is(403, "superseded");
     // For everything else it is good until the overlap is over.
