@@ -50,7 +50,7 @@ fn measure(part: &Part, binary: &Path) -> Result<()> {
     let binary = copy(binary, &folder)?;
     let mut suites = Vec::new();
     for (suite, filter) in part.suites {
-        suites.push((copy(&test_program(suite)?, &folder)?, filter));
+        suites.push((copy(&suite_program(suite)?, &folder)?, filter));
     }
     let machine = machine::description();
     for (program, filter) in suites {
@@ -73,7 +73,7 @@ fn copy(program: &Path, folder: &Path) -> Result<PathBuf> {
 }
 
 /// Builds the program of a suite and says where it is.
-fn test_program(suite: &str) -> Result<PathBuf> {
+fn suite_program(suite: &str) -> Result<PathBuf> {
     let words = ["test", "--locked", "-p", "keywheel-tests", "--test", suite, "--no-run", "--message-format", "json"];
     let messages = output("cargo", &words).with_context(|| format!("the suite {suite} does not compile"))?;
     let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
