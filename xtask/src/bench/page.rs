@@ -75,11 +75,13 @@ fn machine() -> Result<String> {
     let model = processors.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();
     let model = model.trim_start_matches(['\t', ' ', ':']);
     let cores = processors.lines().filter(|line| line.starts_with("processor")).count();
-    let step_ca = said(&prepare::go_bin()?.join("step-ca").to_string_lossy(), &["version"]);
-    let step_ca = step_ca.lines().next().unwrap_or_default();
+    // Built from its module, it does not know its own version; the program's build information does.
+    let built = said("go", &["version", "-m", &prepare::go_bin()?.join("step-ca").to_string_lossy()]);
+    let module = built.lines().find_map(|line| line.trim().strip_prefix("mod")).unwrap_or_default();
+    let step_ca = module.split_whitespace().nth(1).unwrap_or_default();
     let load = file("/proc/loadavg");
     Ok(format!(
-        "Run on {} with commit {}: {cores} cores of {model}, Linux {}, Debian {}; {}; {step_ca}; {}. \
+        "Run on {} with commit {}: {cores} cores of {model}, Linux {}, Debian {}; {}; step-ca {step_ca}; {}. \
          The load average was {} at the end, the load generator's own included.\n",
         said("date", &["-u", "+%Y-%m-%d"]),
         said("git", &["rev-parse", "--short", "HEAD"]),
