@@ -8,6 +8,7 @@ mod home;
 mod key_choice;
 mod passwords;
 mod prompt;
+mod signals;
 mod voice;
 
 use std::process::ExitCode;

@@ -43,11 +43,31 @@ impl Voice {
         self.raw(&text)
     }
 
-    /// One line of JSON of a stream, such as the events of a daemon.
+    /// One line of JSON of a stream.
     pub(crate) fn json_line(&self, value: &impl Serialize) -> Outcome<()> {
         let mut text = serde_json::to_vec(value).or_failed(|| "write the event as JSON".into())?;
         text.push(b'\n');
         self.raw(&text)
+    }
+
+    /// Tells what a program that stays did, with the time: in words, as the reference does on stdout, or as a line of JSON.
+    pub(crate) fn event(&self, text: &str, value: &impl Serialize) {
+        // Who closed our output does not end the program.
+        let _unheard = self.result(format!("INFO: {} {text}", stamp()));
+        self.event_value(value);
+    }
+
+    /// The same of what went wrong: the words on stderr.
+    pub(crate) fn event_of_failure(&self, text: &str, value: &impl Serialize) {
+        self.say(format!("ERROR: {} {text}", stamp()));
+        self.event_value(value);
+    }
+
+    /// The line of JSON alone, where JSON was asked for.
+    pub(crate) fn event_value(&self, value: &impl Serialize) {
+        if self.json {
+            let _unheard = self.json_line(value);
+        }
     }
 
     /// Bytes as they are, on stdout.
@@ -112,6 +132,11 @@ impl Voice {
         }
         exit
     }
+}
+
+/// As Go's log package writes it.
+fn stamp() -> String {
+    jiff::Timestamp::now().strftime("%Y/%m/%d %H:%M:%S").to_string()
 }
 
 /// One line on stderr. Nobody can be told when that does not work.

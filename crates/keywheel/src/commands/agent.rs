@@ -10,13 +10,13 @@ use clap::{Args, Subcommand};
 use keywheel_engine::client::agent::config::Surroundings;
 use keywheel_engine::client::agent::{Agent, AgentError, AgentOptions, Command};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 use self::teller::Teller;
 use crate::commands::{DONE, Setting, wait_for};
 use crate::exit::Exit;
 use crate::failure::{Classed, Failure, Outcome};
+use crate::signals;
 
 /// Where the agent of the system answers, as its unit says.
 const OF_THE_SYSTEM: &str = "/run/keywheel-agent/agent.sock";
@@ -112,7 +112,7 @@ fn keep(flags: &RunFlags, setting: &Setting<'_>) -> Outcome {
             None => None,
         };
         let (sender, commands) = mpsc::channel(4);
-        listen(sender)?;
+        signals::listen(&sender, Command::Reload, Command::Stop)?;
         let mut teller = Teller::new(*setting.voice);
         // Not under systemd there is nobody to tell.
         let _unheard = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
@@ -123,25 +123,6 @@ fn keep(flags: &RunFlags, setting: &Setting<'_>) -> Outcome {
         }
         DONE
     })
-}
-
-fn listen(sender: mpsc::Sender<Command>) -> Outcome<()> {
-    for (kind, command) in [
-        (SignalKind::hangup(), Command::Reload),
-        (SignalKind::terminate(), Command::Stop),
-        (SignalKind::interrupt(), Command::Stop),
-    ] {
-        let mut signals = signal(kind).or_failed(|| "listen for signals".into())?;
-        let sender = sender.clone();
-        tokio::spawn(async move {
-            while signals.recv().await.is_some() {
-                if sender.send(command).await.is_err() {
-                    break;
-                }
-            }
-        });
-    }
-    Ok(())
 }
 
 impl RunFlags {

@@ -6,7 +6,7 @@ use keywheel_engine::client::agent::Event;
 use keywheel_engine::client::error::ClientError;
 use keywheel_engine::client::rekey::RekeyReport;
 use sd_notify::NotifyState;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::commands::ca::report::{self, REKEY};
 use crate::failure::Failure;
@@ -40,9 +40,9 @@ impl Teller {
                     loading.removed
                 );
                 manager(&[NotifyState::Status(&line)]);
-                self.info(
+                self.voice.event(
                     &line,
-                    json!({
+                    &json!({
                         "event": "loaded", "certificates": loading.certificates, "files": loading.files,
                         "added": loading.added, "changed": loading.changed, "removed": loading.removed,
                     }),
@@ -50,16 +50,16 @@ impl Teller {
             }
             Event::ConfigBroken { error } => {
                 let line = format!("{error}; what this file said before holds");
-                self.error(
+                self.voice.event_of_failure(
                     &line,
-                    json!({
+                    &json!({
                         "event": "config-broken", "file": error.file, "line": error.line, "message": error.message,
                     }),
                 );
             }
             Event::NotWatched { message } => {
                 let line = format!("{message}; changes are seen only at the next rescan");
-                self.error(&line, json!({"event": "not-watched", "message": message}));
+                self.voice.event_of_failure(&line, &json!({"event": "not-watched", "message": message}));
             }
             Event::Rekeyed { name, report, next } => self.rekeyed(&name, &report, next),
             Event::NotTaken { name, error, next } => {
@@ -68,7 +68,7 @@ impl Teller {
                 }
                 let message = Failure::from(error).message();
                 let value = json!({"event": "hook-failed", "name": &*name, "message": message});
-                self.error(&format!("{name}: {message}"), value);
+                self.voice.event_of_failure(&format!("{name}: {message}"), &value);
             }
             Event::Failed { name, error, attempt, retry_after } => {
                 let again = short(retry_after);
@@ -82,32 +82,32 @@ impl Teller {
                     value["hint"] = hint.into();
                     line.push_str(&format!(" (hint: {hint})"));
                 }
-                self.error(&line, value);
+                self.voice.event_of_failure(&line, &value);
             }
             Event::Unreadable { name, message, retry_after } => {
                 let again = short(retry_after);
                 let value = json!({"event": "unreadable", "name": &*name, "message": message, "retry_in": again});
-                self.error(&format!("{name}: {message}; looking again in {again}"), value);
+                self.voice.event_of_failure(&format!("{name}: {message}; looking again in {again}"), &value);
             }
             Event::Odd { name, message } => {
                 let value = json!({"event": "adjusted", "name": &*name, "message": message});
-                self.error(&format!("{name}: {message}"), value);
+                self.voice.event_of_failure(&format!("{name}: {message}"), &value);
             }
             Event::FilesChanged { name, next } => {
                 let line = format!("{name}: something else changed the files; next rekey in {}", from_now(next));
-                self.info(&line, json!({"event": "files-changed", "name": &*name, "next": next.to_string()}));
+                self.voice.event(&line, &json!({"event": "files-changed", "name": &*name, "next": next.to_string()}));
             }
             Event::Expired { name, not_after } => {
                 let line = format!("{name}: the certificate expired at {not_after}; still trying");
                 let value = json!({"event": "expired", "name": &*name, "not_after": not_after.to_string()});
-                self.error(&line, value);
+                self.voice.event_of_failure(&line, &value);
             }
             Event::Stopping { under_way } => {
                 manager(&[NotifyState::Stopping]);
                 let line = format!("stopping; what is under way ({under_way}) is finished");
-                self.info(&line, json!({"event": "stopping", "under_way": under_way}));
+                self.voice.event(&line, &json!({"event": "stopping", "under_way": under_way}));
             }
-            Event::Stopped => self.info("stopped", json!({"event": "stopped"})),
+            Event::Stopped => self.voice.event("stopped", &json!({"event": "stopped"})),
         }
     }
 
@@ -120,25 +120,7 @@ impl Teller {
         value["name"] = name.into();
         value["next"] = next.to_string().into();
         let line = format!("{name}: {} certificate rekeyed, next in {}", report.new.subject, from_now(next));
-        self.info(&line, value);
-    }
-
-    /// As the daemon of one pair does: on stdout.
-    fn info(&self, text: &str, value: Value) {
-        // Who closed our output does not end the agent.
-        let _unheard = self.voice.result(format!("INFO: {} {text}", stamp()));
-        self.line(&value);
-    }
-
-    fn error(&self, text: &str, value: Value) {
-        self.voice.say(format!("ERROR: {} {text}", stamp()));
-        self.line(&value);
-    }
-
-    fn line(&self, value: &Value) {
-        if self.voice.speaks_json() {
-            let _unheard = self.voice.json_line(value);
-        }
+        self.voice.event(&line, &value);
     }
 }
 
@@ -150,10 +132,6 @@ pub(super) fn counted(count: usize, what: &str) -> String {
 /// Not under systemd there is nobody to tell.
 fn manager(state: &[NotifyState<'_>]) {
     let _unheard = sd_notify::notify(state);
-}
-
-fn stamp() -> String {
-    Timestamp::now().strftime("%Y/%m/%d %H:%M:%S").to_string()
 }
 
 fn from_now(at: Timestamp) -> String {

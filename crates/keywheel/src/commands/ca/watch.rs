@@ -1,46 +1,27 @@
 //! The daemon's voice and ears: events become lines, signals become commands.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use keywheel_core::go_duration;
 use keywheel_engine::client::daemon::{self, Command, DaemonOptions, Event};
 use keywheel_engine::client::error::ClientError;
-use serde_json::{Value, json};
-use tokio::signal::unix::{SignalKind, signal};
+use serde_json::json;
 use tokio::sync::mpsc;
 
 use super::report::{self, Deed};
 use crate::commands::{DONE, Setting};
-use crate::failure::{Classed, Failure, Outcome};
+use crate::failure::{Failure, Outcome};
+use crate::signals;
 use crate::voice::Voice;
 
 /// Runs until SIGTERM or SIGINT; SIGHUP replaces at once.
 pub(crate) async fn run(options: DaemonOptions, deed: Deed, setting: &Setting<'_>) -> Outcome {
     let (sender, commands) = mpsc::channel(4);
-    listen(sender)?;
+    signals::listen(&sender, Command::Now, Command::Stop)?;
     // Not under systemd there is nobody to tell.
     let _unheard = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     let mut teller = Teller { voice: *setting.voice, deed, subject: None };
     daemon::run(options, commands, |event| teller.tell(event)).await?;
     DONE
-}
-
-fn listen(sender: mpsc::Sender<Command>) -> Outcome<()> {
-    for (kind, command) in [
-        (SignalKind::hangup(), Command::Now),
-        (SignalKind::terminate(), Command::Stop),
-        (SignalKind::interrupt(), Command::Stop),
-    ] {
-        let mut signals = signal(kind).or_failed(|| "listen for signals".into())?;
-        let sender = sender.clone();
-        tokio::spawn(async move {
-            while signals.recv().await.is_some() {
-                if sender.send(command).await.is_err() {
-                    break;
-                }
-            }
-        });
-    }
-    Ok(())
 }
 
 struct Teller {
@@ -61,7 +42,8 @@ impl Teller {
                     (None, true) => format!("first {noun} in {next}"),
                     (None, false) => format!("next {noun} in {next}"),
                 };
-                self.info(&line, json!({"event": "scheduled", "at": at.to_string(), "in": next, "first": first}));
+                self.voice
+                    .event(&line, &json!({"event": "scheduled", "at": at.to_string(), "in": next, "first": first}));
             }
             Event::Done(report) => {
                 for warning in &report.warnings {
@@ -69,7 +51,7 @@ impl Teller {
                 }
                 let mut value = report::rekey_value(&report, self.deed);
                 value["event"] = past.into();
-                self.line(&value);
+                self.voice.event_value(&value);
                 self.subject = Some(report.new.subject.clone());
             }
             Event::Failed { error, attempt, retry_after } => {
@@ -82,7 +64,7 @@ impl Teller {
                     value["hint"] = hint.into();
                     line.push_str(&format!(" (hint: {hint})"));
                 }
-                self.error(&line, value);
+                self.voice.event_of_failure(&line, &value);
             }
             Event::HookFailed { error } => {
                 if let ClientError::NotTaken { report, .. } = &error {
@@ -91,44 +73,25 @@ impl Teller {
                     }
                     let mut value = report::rekey_value(report, self.deed);
                     value["event"] = past.into();
-                    self.line(&value);
+                    self.voice.event_value(&value);
                     self.subject = Some(report.new.subject.clone());
                 }
                 let message = Failure::from(error).message();
-                self.error(&message, json!({"event": "hook-failed", "message": message}));
+                self.voice.event_of_failure(&message, &json!({"event": "hook-failed", "message": message}));
             }
             Event::FilesChanged => {
-                self.info("something else replaced the files; they were read again", json!({"event": "files-changed"}));
+                self.voice.event(
+                    "something else replaced the files; they were read again",
+                    &json!({"event": "files-changed"}),
+                );
             }
             Event::Expired { not_after } => {
                 let text = format!("the certificate expired at {not_after}; still trying");
-                self.error(&text, json!({"event": "expired", "not_after": not_after.to_string()}));
+                self.voice.event_of_failure(&text, &json!({"event": "expired", "not_after": not_after.to_string()}));
             }
-            Event::Stopped => self.info("stopped", json!({"event": "stopped"})),
+            Event::Stopped => self.voice.event("stopped", &json!({"event": "stopped"})),
         }
     }
-
-    /// As the reference prints it: on stdout.
-    fn info(&self, text: &str, value: Value) {
-        // Who closed our output does not end the daemon.
-        let _unheard = self.voice.result(format!("INFO: {} {text}", stamp()));
-        self.line(&value);
-    }
-
-    fn error(&self, text: &str, value: Value) {
-        self.voice.say(format!("ERROR: {} {text}", stamp()));
-        self.line(&value);
-    }
-
-    fn line(&self, value: &Value) {
-        if self.voice.speaks_json() {
-            let _unheard = self.voice.json_line(value);
-        }
-    }
-}
-
-fn stamp() -> String {
-    Timestamp::now().strftime("%Y/%m/%d %H:%M:%S").to_string()
 }
 
 fn short(duration: SignedDuration) -> String {
