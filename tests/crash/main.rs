@@ -31,8 +31,8 @@ const WORKERS: usize = 2;
 /// What the report is made of.
 const TABLES: [&str; 4] = ["crash-kills", "crash-errors", "crash-random", "crash-peers"];
 
-/// The rows of each table of the report.
-type Rows = Arc<Mutex<Vec<(&'static str, Value)>>>;
+/// The rows of the tables of the report, each with its place.
+type Rows = Arc<Mutex<Vec<(&'static str, usize, Value)>>>;
 
 fn main() {
     let arguments = Arguments::from_args();
@@ -47,7 +47,7 @@ fn main() {
             let (place, rows, folder) = (place.clone(), rows.clone(), format!("{table}-{index}"));
             trials.push(Trial::test(format!("{name}: {what}"), move || {
                 let row = test(&place, subject, &folder, index, seed);
-                rows.lock().expect("no test panics with it").push((table, row));
+                rows.lock().expect("no test panics with it").push((table, index, row));
                 Ok(())
             }));
         };
@@ -67,7 +67,7 @@ fn main() {
             "step, killed and refused at every call on its two files, is judged by the same judge",
             move || {
                 let row = peers::step(Client::new(&place, REKEYS[0], "crash-peers"), &step, seed);
-                rows.lock().expect("no test panics with it").push(("crash-peers", row));
+                rows.lock().expect("no test panics with it").push(("crash-peers", 0, row));
                 Ok(())
             },
         ));
@@ -75,7 +75,9 @@ fn main() {
     let conclusion = libtest_mimic::run(&arguments, trials);
     // The process ends without dropping anything else.
     drop(server);
-    record(&rows.lock().expect("no test panics with it"));
+    let mut rows = rows.lock().expect("no test panics with it");
+    rows.sort_by_key(|(table, index, _)| (*table, *index));
+    record(&rows);
     drop(place);
     conclusion.exit();
 }
@@ -98,9 +100,9 @@ fn killed_at_random(place: &Place, subject: Subject, folder: &str, index: usize,
     all.row(&subject.name(), seed)
 }
 
-fn record(rows: &[(&'static str, Value)]) {
+fn record(rows: &[(&'static str, usize, Value)]) {
     for table in TABLES {
-        let of_it: Vec<&Value> = rows.iter().filter(|(of, _)| *of == table).map(|(_, row)| row).collect();
+        let of_it: Vec<&Value> = rows.iter().filter(|(of, ..)| *of == table).map(|(.., row)| row).collect();
         if !of_it.is_empty() {
             report::record(table, &serde_json::json!(of_it));
         }
