@@ -20,8 +20,9 @@ const USAGE: &str = "usage: cargo xtask <chore>
   prepare    install what the tests need, and nothing else
   bench ca   measure our CA beside the real step-ca
   bench agent  measure our agent beside daemons of the real step
-  report crash [--only client|ca|services]
-             kill and refuse everything with the full counts, and write docs/reference/crash-report.md
+  report crash [--render] [--only client|ca|services]
+             kill and refuse everything with the full counts, and write docs/reference/crash-report.md;
+             with --render: write it from what was recorded before
   generate   write the generated reference pages in docs/reference";
 
 fn main() -> Result<()> {
@@ -35,6 +36,8 @@ fn main() -> Result<()> {
         ["bench", "agent"] => bench_agent::agent(),
         ["report", "crash"] => report::crash(None),
         ["report", "crash", "--only", part] => report::crash(Some(part)),
+        ["report", "crash", "--render"] => report::render(None),
+        ["report", "crash", "--render", "--only", part] => report::render(Some(part)),
         ["generate"] => generate::write(),
         _ => bail!("{USAGE}"),
     }

@@ -15,15 +15,14 @@ use crate::run::{output, root, run, run_with};
 
 const PAGE: &str = "docs/reference/crash-report.md";
 
+/// Beside the records: what they were measured on.
+const MEASURED_ON: &str = "measured-on.txt";
+
 /// Runs the suites of all parts, or of one, and renews its tables on the page after each suite.
 ///
 /// With `KEYWHEEL_BINARY` that program is measured, otherwise a release build.
 pub fn crash(only: Option<&str>) -> Result<()> {
-    let parts: Vec<&Part> = PARTS.iter().filter(|part| only.is_none_or(|only| only == part.name)).collect();
-    if parts.is_empty() {
-        let names: Vec<&str> = PARTS.iter().map(|part| part.name).collect();
-        bail!("there is no part {}; there are {}", only.unwrap_or_default(), names.join(", "));
-    }
+    let parts = chosen(only)?;
     prepare::prepare()?;
     let given = std::env::var_os("KEYWHEEL_BINARY").map(PathBuf::from);
     if given.is_none() {
@@ -42,9 +41,27 @@ pub fn crash(only: Option<&str>) -> Result<()> {
     Ok(())
 }
 
+/// Writes the page again from what was recorded before, in target/report.
+pub fn render(only: Option<&str>) -> Result<()> {
+    chosen(only)?.into_iter().filter(|part| folder_of(part).is_dir()).try_for_each(write)
+}
+
+fn chosen(only: Option<&str>) -> Result<Vec<&'static Part>> {
+    let parts: Vec<&Part> = PARTS.iter().filter(|part| only.is_none_or(|only| only == part.name)).collect();
+    if parts.is_empty() {
+        let names: Vec<&str> = PARTS.iter().map(|part| part.name).collect();
+        bail!("there is no part {}; there are {}", only.unwrap_or_default(), names.join(", "));
+    }
+    Ok(parts)
+}
+
+fn folder_of(part: &Part) -> PathBuf {
+    root().join("target/report").join(part.name)
+}
+
 /// What takes an hour works on copies: programs that are built anew meanwhile are not what is measured.
 fn measure(part: &Part, binary: &Path) -> Result<()> {
-    let folder = root().join("target/report").join(part.name);
+    let folder = folder_of(part);
     let _ = std::fs::remove_dir_all(&folder);
     std::fs::create_dir_all(&folder)?;
     let binary = copy(binary, &folder)?;
@@ -52,7 +69,7 @@ fn measure(part: &Part, binary: &Path) -> Result<()> {
     for (suite, filter) in part.suites {
         suites.push((copy(&suite_program(suite)?, &folder)?, filter));
     }
-    let machine = machine::description();
+    std::fs::write(folder.join(MEASURED_ON), machine::description())?;
     for (program, filter) in suites {
         let environment = [
             ("KEYWHEEL_FULL", "1"),
@@ -61,7 +78,7 @@ fn measure(part: &Part, binary: &Path) -> Result<()> {
             ("KEYWHEEL_REQUIRE_PEERS", "1"),
         ];
         run_with(&program.to_string_lossy(), filter, &environment)?;
-        write(part, &records(part, &folder)?, &machine)?;
+        write(part)?;
     }
     Ok(())
 }
@@ -92,10 +109,14 @@ fn records(part: &Part, folder: &Path) -> Result<Vec<Value>> {
     part.tables.iter().map(|table| read(table.name)).collect()
 }
 
-fn write(part: &Part, tables: &[Value], machine: &str) -> Result<()> {
+fn write(part: &Part) -> Result<()> {
+    let folder = folder_of(part);
+    let machine = std::fs::read_to_string(folder.join(MEASURED_ON))
+        .with_context(|| format!("{} does not say what it was measured on", folder.display()))?;
+    let tables = records(part, &folder)?;
     let path = root().join(PAGE);
     let there = std::fs::read_to_string(&path).with_context(|| format!("{PAGE} cannot be read"))?;
-    let text = page::with_part(&there, part, &part.rendered(tables, machine))?;
+    let text = page::with_part(&there, part, &part.rendered(&tables, machine.trim()))?;
     std::fs::write(&path, text).with_context(|| format!("{PAGE} cannot be written"))?;
     println!("wrote the part {} of {PAGE}", part.name);
     Ok(())

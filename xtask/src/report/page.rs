@@ -82,11 +82,6 @@ pub const PARTS: &[Part] = &[
                        by itself.",
             },
             Table {
-                name: "ca-postgres-crashes",
-                title: "The database server killed under load, PostgreSQL",
-                says: "The server of the database ends as a machine does that fails, and is started again.",
-            },
-            Table {
                 name: "ca-disk-full",
                 title: "The CA on a full disk",
                 says: "The disk fills under load, is freed, and the CA is killed and started again.",
