@@ -15,7 +15,7 @@ use crate::chance::Chance;
 use crate::load::Load;
 use crate::site::{Site, in_turn, median_and_longest, started};
 
-const CLIENTS: usize = 6;
+const CLIENTS: usize = 4;
 
 /// How many answers the node that is left gives before the other one is started again.
 const ALONE: usize = 12;
