@@ -131,7 +131,9 @@ fn identity(certificate: &Certificate) -> Vec<String> {
 }
 
 fn kept(scene: &Scene<'_>, same: &mut [Held<'_>]) -> Option<Finding> {
-    same.sort_by_key(|held| core::cmp::Reverse(held.certificate.not_before));
+    // Of two that begin in the same second, the one with a key of its own name is the one in use.
+    let is_paired = |held: &Held<'_>| scene.pair_of(held.file).is_some();
+    same.sort_by_key(|held| core::cmp::Reverse((held.certificate.not_before, is_paired(held))));
     let (newest, _) = same.split_first().filter(|(_, older)| !older.is_empty())?;
     if is_kept_by_settings(scene, newest.file) {
         return None;
