@@ -211,6 +211,13 @@ fn certificates_of_other_names_share_a_key_and_certificates_of_the_same_names_ke
     assert_eq!(ids(&found), ["key-kept"]);
     assert_eq!(found[0].files, ["/e/a.crt", "/e/old/a.crt"]);
     assert_eq!(fixes(&found)[0], "keywheel ca rekey --force /e/a.crt /e/a.key");
+
+    // Both begin in one second: the one with a key of its name is in use.
+    let mut estate = Builder::default();
+    estate.file("/e/0.crt", estate::held(&[with(1, &["a.example"], 9)], &[]));
+    estate.file("/e/a.crt", estate::held(&[with(2, &["a.example"], 9)], &[]));
+    estate.file("/e/a.key", estate::held(&[], &[1]));
+    assert_eq!(fixes(&estate.findings())[0], "keywheel ca rekey --force /e/a.crt /e/a.key");
 }
 
 #[test]
