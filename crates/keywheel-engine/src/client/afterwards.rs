@@ -62,6 +62,9 @@ pub enum NotTaken {
     /// The proof.
     #[error(transparent)]
     Proof(#[from] NotProven),
+    /// What was to be proved cannot be read.
+    #[error("the certificate that the services should show could not be read back")]
+    Unread,
 }
 
 /// A pair that was just put in place, or was so by an earlier run.
@@ -80,7 +83,7 @@ impl NotTaken {
         match self {
             Self::Pkcs12 { .. } => "the PKCS#12 file failed",
             Self::Hook(_) => "the hook failed",
-            Self::Proof(_) => "the proof failed",
+            Self::Proof(_) | Self::Unread => "the proof failed",
         }
     }
 }
@@ -132,8 +135,8 @@ impl Afterwards {
         variables: &[Variable],
     ) -> Result<(), NotTaken> {
         hook.run(variables).await?;
-        let Some(leaf) = leaf else { return Ok(()) };
         for endpoint in &self.verify {
+            let leaf = leaf.ok_or(NotTaken::Unread)?;
             probe::proves(endpoint, leaf.der(), &self.proof).await?;
         }
         Ok(())
