@@ -3,26 +3,14 @@
 use std::process::Command;
 use std::time::Duration;
 
+use keywheel_tests::peer;
 use keywheel_tests::place::keywheel;
 
 use crate::site::{Site, stop};
 
-/// The library that turns the clock, or `None` after saying aloud what is skipped.
-fn faketime() -> Option<String> {
-    let folders = std::fs::read_dir("/usr/lib").into_iter().flatten().flatten();
-    let found =
-        folders.map(|folder| folder.path().join("faketime/libfaketimeMT.so.1")).find(|library| library.exists());
-    if found.is_none() {
-        let required = std::env::var_os("KEYWHEEL_REQUIRE_PEERS").is_some();
-        assert!(!required, "faketime is not installed; `cargo xtask prepare` installs it");
-        eprintln!("SKIPPED: faketime is not installed, so no clock is turned; `cargo xtask prepare` installs it");
-    }
-    found.map(|library| library.display().to_string())
-}
-
 #[test]
 fn a_clock_that_is_turned_ahead_and_back_replaces_each_pair_once_and_no_more() {
-    let Some(library) = faketime() else { return };
+    let Some(library) = peer::faketime() else { return };
     let site = Site::with(&["a", "b", "c"]);
     let place = site.place();
     place.write("clock", "+0");

@@ -1,34 +1,23 @@
 //! A clock that is wrong or is set while the daemon waits, by libfaketime (the Debian package faketime).
 
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use keywheel_tests::peer;
 use keywheel_tests::place::{Place, keywheel};
 use keywheel_tests::report;
 use serde_json::json;
 
 use crate::bench::{Bench, belong_together, daemon_with, stop};
 
-/// The library that turns the clock, or `None` after saying aloud what is skipped.
-fn faketime() -> Option<String> {
-    let folders = std::fs::read_dir("/usr/lib").into_iter().flatten().flatten();
-    let found =
-        folders.map(|folder| folder.path().join("faketime/libfaketimeMT.so.1")).find(|library| library.exists());
-    if found.is_none() {
-        let required = std::env::var_os("KEYWHEEL_REQUIRE_PEERS").is_some();
-        assert!(!required, "faketime is not installed; `cargo xtask prepare` installs it");
-        eprintln!("SKIPPED: faketime is not installed, so no clock is turned; `cargo xtask prepare` installs it");
-    }
-    found.map(|library| library.display().to_string())
-}
-
 /// `keywheel` in a world whose clock is off by what stands in the file `clock`, such as `+16h`; sleeping is not affected.
-fn in_another_time(place: &Place, library: &str, off: &str) -> Command {
+fn in_another_time(place: &Place, library: &Path, off: &str) -> Command {
     by_the_clock(place, library, "clock", off)
 }
 
 /// The same with a clock of this name.
-fn by_the_clock(place: &Place, library: &str, clock: &str, off: &str) -> Command {
+fn by_the_clock(place: &Place, library: &Path, clock: &str, off: &str) -> Command {
     place.write(clock, off);
     let mut command = place.command(keywheel());
     command
@@ -41,7 +30,7 @@ fn by_the_clock(place: &Place, library: &str, clock: &str, off: &str) -> Command
 
 #[test]
 fn d12_with_a_clock_that_runs_ahead_the_daemon_rekeys_once_and_then_waits() {
-    let Some(library) = faketime() else { return };
+    let Some(library) = peer::faketime() else { return };
     let mut bench = Bench::start();
     // On this clock every certificate of the authority is due as soon as it is issued.
     let mut daemon = daemon_with(in_another_time(bench.place(), &library, "+16.5h"), &[]);
@@ -57,7 +46,7 @@ fn d12_with_a_clock_that_runs_ahead_the_daemon_rekeys_once_and_then_waits() {
 
 #[test]
 fn a_clock_that_jumps_ahead_while_the_daemon_waits_is_noticed() {
-    let Some(library) = faketime() else { return };
+    let Some(library) = peer::faketime() else { return };
     let bench = Bench::start();
     let mut daemon = daemon_with(in_another_time(bench.place(), &library, "+0"), &[]);
     daemon.wait_for("first rekey in 1");
@@ -79,7 +68,7 @@ const TRIES: usize = 4;
 
 #[test]
 fn a_clock_that_is_turned_and_turned_back_makes_no_storm_and_no_rekey_is_missed() {
-    let Some(library) = faketime() else { return };
+    let Some(library) = peer::faketime() else { return };
     let mut bench = Bench::empty();
     let place = bench.place();
     let mut daemons: Vec<_> = TURNS

@@ -63,6 +63,13 @@ pub fn certbot(program: &str) -> Option<PathBuf> {
     python_peer("certbot", program)
 }
 
+/// The library of faketime, which turns the clock of a program that is started with it.
+pub fn faketime() -> Option<PathBuf> {
+    let folders = std::fs::read_dir("/usr/lib").into_iter().flatten().flatten();
+    let mut libraries = folders.map(|folder| folder.path().join("faketime/libfaketimeMT.so.1"));
+    found("faketime", libraries.find(|library| library.exists()))
+}
+
 fn python_peer(package: &str, program: &str) -> Option<PathBuf> {
     found(program, Some(crate::place::repository().join("target").join(package).join("bin").join(program)))
 }
